@@ -1,0 +1,42 @@
+# Two commands set everything up: `make quickstart` and `make test`. Both rest on `make install`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: install quickstart test check lock clean
+
+install: $(VENV)/.installed
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "mwalimu needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch comes first, apart from the lock: everything else would pull its CUDA build.
+# The index that pip is set up with is asked before PyTorch's own.
+$(VENV)/.installed: pyproject.toml requirements/lock.txt | $(VENV)/bin/python
+	$(BIN)/python -c 'import torch' 2>/dev/null || \
+	  $(BIN)/pip install -q --no-deps -r requirements/torch-cpu.txt 2>/dev/null || \
+	  $(BIN)/pip install -q --no-deps --index-url https://download.pytorch.org/whl/cpu -r requirements/torch-cpu.txt
+	$(BIN)/pip install -q --no-deps --require-hashes -r requirements/lock.txt
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+quickstart: install
+	$(BIN)/mwalimu quickstart
+
+test: check
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock:
+	$(BIN)/pip install -q pip-tools
+	$(BIN)/pip-compile -q --generate-hashes --all-extras --strip-extras \
+	  --unsafe-package torch -c requirements/torch-cpu.txt --no-emit-index-url --no-emit-find-links -o requirements/lock.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

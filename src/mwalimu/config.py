@@ -1,0 +1,215 @@
+"""`distill.yaml`: typed, loaded, overridden and validated once. Imports no torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mwalimu.errors import ConfigError
+
+Task = Literal["nli", "conversation", "qa", "math", "summarization", "classification", "generic"]
+TASKS: tuple[str, ...] = get_args(Task)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class DataConfig(Section):
+    """Files of rows; relative paths are taken from the folder of distill.yaml."""
+
+    train: Path
+    validation: Path | None = None
+    test: Path | None = None
+    labelled: Path | None = Field(
+        None, description="the few gold rows you have; they train the baseline, never the student"
+    )
+    max_rows: int | None = Field(None, ge=1)
+
+
+class TeacherConfig(Section):
+    """`model` is a folder, a hub id, a name at `base_url`, or `fake`."""
+
+    model: str
+    kind: Literal["auto", "local", "openai_compatible", "fake"] = "auto"
+    base_url: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    temperature: float = Field(0.0, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(512, ge=1)
+    concurrency: int = Field(16, ge=1, le=4096)
+    batch_size: int = Field(64, ge=1, description="rows at once, local teachers only")
+    timeout_s: float = Field(120.0, gt=0)
+    max_retries: int = Field(6, ge=0)
+
+    @model_validator(mode="after")
+    def _url_fits_kind(self) -> TeacherConfig:
+        if self.kind == "openai_compatible" and not self.base_url:
+            raise ValueError("kind openai_compatible needs teacher.base_url")
+        if self.kind in ("local", "fake") and self.base_url:
+            raise ValueError(f"teacher.base_url contradicts kind {self.kind}; drop one of them")
+        return self
+
+    @property
+    def resolved_kind(self) -> Literal["local", "openai_compatible", "fake"]:
+        if self.kind != "auto":
+            return self.kind
+        if self.base_url:
+            return "openai_compatible"
+        return "fake" if self.model == "fake" else "local"
+
+
+class StudentConfig(Section):
+    """`model` is a folder or hub id; a folder with a config and no weights starts from `seed`."""
+
+    model: str
+    method: Literal["full", "lora"] = "lora"
+    lora_rank: int = Field(16, ge=1)
+    lora_alpha: int = Field(32, ge=1)
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    max_length: int = Field(2048, ge=8, description="tokens of prompt and answer together")
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    trust_remote_code: bool = False
+
+
+class GenerateConfig(Section):
+    min_ok: float = Field(1.0, ge=0, le=1, description="accepted share below this is a failure")
+    deduplicate: bool = True
+
+
+class FinetuneConfig(Section):
+    learning_rate: float = Field(2e-5, gt=0)
+    batch_size: int = Field(8, ge=1, description="rows of one forward pass")
+    accumulation: int = Field(1, ge=1)
+    epochs: int = Field(3, ge=1)
+    warmup_ratio: float = Field(0.05, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    patience: int = Field(2, ge=1, description="epochs without a better validation loss")
+    save_every: int = Field(200, ge=1, description="optimiser steps between checkpoints")
+
+
+class EvaluateConfig(Section):
+    max_rows: int | None = Field(None, ge=1)
+    max_tokens: int = Field(512, ge=1)
+    batch_size: int = Field(64, ge=1)
+    teacher: bool = Field(True, description="also ask the teacher the test rows")
+    bootstrap: int = Field(2000, ge=100)
+
+
+class Config(Section):
+    task: Task
+    seed: int = Field(0, ge=0)
+    data: DataConfig
+    teacher: TeacherConfig
+    student: StudentConfig
+    generate: GenerateConfig = GenerateConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Reads `path`, applies `key=value` overrides, validates, makes data paths absolute.
+
+    Raises:
+        ConfigError: names the file and key, and the nearest known key for an unknown one.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            "no such config file", where=str(path), fix="make one with 'mwalimu init DIR'"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read ({error})", where=str(path)) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(_yaml_problem(error), where=_yaml_place(path, error)) from None
+    if not isinstance(raw, dict):
+        raise ConfigError("is not a mapping of settings", where=str(path), fix="see 'mwalimu init'")
+    for override in overrides:
+        apply_override(raw, override)
+    return build_config(raw, base=path.resolve().parent, where=str(path))
+
+
+def build_config(raw: dict[str, Any], *, base: Path, where: str = "config") -> Config:
+    """Validates a plain mapping; relative data paths and model folders are taken from `base`."""
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise _config_error(error, where) from None
+    return _absolute(config, base)
+
+
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Sets `finetune.epochs=2` in the nested mapping `raw`; the value is read as YAML."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override {override!r} is not key=value", where="--set")
+    node = raw
+    *parents, leaf = key.split(".")
+    for part in parents:
+        child = node.setdefault(part, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"{part!r} holds a value, not settings", where=f"--set {key}")
+        node = child
+    node[leaf] = yaml.safe_load(value)
+
+
+def dump_config(config: Config) -> str:
+    """The resolved config with every default written out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _absolute(config: Config, base: Path) -> Config:
+    data = config.data.model_copy(
+        update={
+            name: base / value
+            for name in ("train", "validation", "test", "labelled")
+            if (value := getattr(config.data, name)) is not None
+        }
+    )
+    teacher = config.teacher.model_copy(update={"model": _model_path(config.teacher.model, base)})
+    student = config.student.model_copy(update={"model": _model_path(config.student.model, base)})
+    return config.model_copy(update={"data": data, "teacher": teacher, "student": student})
+
+
+def _model_path(model: str, base: Path) -> str:
+    """A folder beside distill.yaml wins over a hub id of the same name."""
+    folder = base / model
+    return str(folder) if folder.is_dir() else model
+
+
+def _config_error(error: ValidationError, where: str) -> ConfigError:
+    problems = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            problems.append(f"{key}: unknown key{_nearest(item['loc'])}")
+        elif item["type"] == "missing":
+            problems.append(f"{key}: is required")
+        else:
+            problems.append(f"{key}: {item['msg'].removeprefix('Value error, ')}")
+    return ConfigError("; ".join(problems), where=where)
+
+
+def _nearest(loc: tuple[int | str, ...]) -> str:
+    section: Any = Config
+    for part in loc[:-1]:
+        section = section.model_fields[str(part)].annotation
+    known = list(section.model_fields)
+    close = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
+    return f", did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"
+
+
+def _yaml_place(path: Path, error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f"{path}:{mark.line + 1}" if mark else str(path)
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    return f"is not valid YAML ({getattr(error, 'problem', None) or 'unreadable'})"

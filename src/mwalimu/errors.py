@@ -1,0 +1,109 @@
+"""Every error a user can meet: what is wrong, where, what to do; each kind has its exit code.
+
+MwalimuError                    1
+├── ConfigError                 2   distill.yaml or an option: unknown key, contradiction
+├── DataError                   3   input rows; carries every bad row of the file, not the first
+├── TeacherError                4   the teacher cannot be used at all
+│   ├── TeacherUnreachable      4   no answer from the server
+│   ├── TeacherRefusesKey       4   401, 403, or the key is missing
+│   └── UnknownTeacherModel     4   the server or the folder has no such model
+├── StudentError                5   the student cannot be loaded, or cannot hold the rows
+├── TrainingError               6   training cannot go on
+│   ├── NonFiniteLoss           6   NaN or infinity, caught before the optimiser step
+│   └── NoTargetTokens          6   nothing left to learn after truncation
+├── DiskFull                    7   what is on disk is whole; free some space, run again
+├── RunError                    8   the run folder does not fit the request, or was damaged
+├── TooFewAnswers               9   the share of accepted answers is below generate.min_ok
+└── MissingDependency          10   an optional package is needed
+Ctrl-C ends with 130; a bug of ours with 70 and a request to report it.
+"""
+
+from __future__ import annotations
+
+
+class MwalimuError(Exception):
+    """A failure that the user can understand and mend.
+
+    Args:
+        what: what is wrong, without a full stop.
+        where: file:line, config key or URL; never a secret.
+        fix: what to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        super().__init__(what, where, fix)
+        self.what = what
+        self.where = where
+        self.fix = fix
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.what, self.where, self.fix)
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{head}; {self.fix}" if self.fix else head
+
+
+def _rebuild(kind: type[MwalimuError], what: str, where: str, fix: str) -> MwalimuError:
+    return kind(what, where=where, fix=fix)
+
+
+class ConfigError(MwalimuError, ValueError):
+    exit_code = 2
+
+
+class DataError(MwalimuError, ValueError):
+    exit_code = 3
+
+
+class TeacherError(MwalimuError):
+    exit_code = 4
+
+
+class TeacherUnreachable(TeacherError, ConnectionError):
+    pass
+
+
+class TeacherRefusesKey(TeacherError, PermissionError):
+    pass
+
+
+class UnknownTeacherModel(TeacherError, LookupError):
+    pass
+
+
+class StudentError(MwalimuError):
+    exit_code = 5
+
+
+class TrainingError(MwalimuError):
+    exit_code = 6
+
+
+class NonFiniteLoss(TrainingError, ArithmeticError):
+    pass
+
+
+class NoTargetTokens(TrainingError, ValueError):
+    pass
+
+
+class DiskFull(MwalimuError, OSError):
+    exit_code = 7
+
+    def __str__(self) -> str:  # OSError's own would print a tuple
+        return MwalimuError.__str__(self)
+
+
+class RunError(MwalimuError):
+    exit_code = 8
+
+
+class TooFewAnswers(MwalimuError):
+    exit_code = 9
+
+
+class MissingDependency(MwalimuError, ImportError):
+    exit_code = 10

@@ -1,0 +1,68 @@
+"""The import direction of docs/architecture.md, kept by walking the syntax trees."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "mwalimu"
+ROWS = (
+    {"errors", "config", "run", "plots"},
+    {"data", "objectives"},
+    {"teachers"},
+    {"synthesis", "finetune", "evaluation"},
+    {"report", "arms", "quickstart", "progress", "doctor", "starter"},
+    {"pipeline"},
+    {"api"},
+    {"cli"},
+)
+LEVEL = {room: level for level, rooms in enumerate(ROWS) for room in rooms}
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for child in ast.walk(node)
+    }
+    names = []
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return {n.split(".")[1] for n in names if n.startswith("mwalimu.")} & LEVEL.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_to_lower_rows_only(path: Path) -> None:
+    room = room_of(path)
+    assert room in LEVEL, f"give {room} a row in ROWS and in docs/architecture.md"
+    foreign = imported_rooms(path) - {room}
+    # run and config rest on errors, in their own row.
+    allowed = {r for r in LEVEL if LEVEL[r] < LEVEL[room]} | {"errors"}
+    assert foreign <= allowed
+
+
+def test_no_pickle_and_no_relative_imports() -> None:
+    for path in FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                assert all(a.name.split(".")[0] not in ("pickle", "dill") for a in node.names), path
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0 and node.module != "pickle", path
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in (
+                "torch.save",
+                "torch.load",
+            ):
+                raise AssertionError(f"{path} pickles")

@@ -1,0 +1,75 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from mwalimu.errors import DiskFull, RunError
+from mwalimu.run import Run, atomic_writer, fingerprint
+
+
+def publish(run: Run, stage: str, text: bytes = b"x") -> Path:
+    path = run.path(stage, "out.jsonl")
+    with atomic_writer(path) as handle:
+        handle.write(text)
+    run.finish(stage, f"fp-{stage}", [path], {"rows": 1})
+    return path
+
+
+def test_a_finished_stage_is_found_by_a_new_reader(tmp_path: Path) -> None:
+    publish(Run(tmp_path), "generate")
+    assert Run(tmp_path).is_done("generate", "fp-generate")
+    assert not Run(tmp_path).is_done("generate", "other")
+
+
+def test_a_changed_or_lost_file_is_not_trusted(tmp_path: Path) -> None:
+    path = publish(Run(tmp_path), "generate")
+    path.write_bytes(b"changed")
+    assert Run(tmp_path).stage("generate") is None
+    path.unlink()
+    with pytest.raises(RunError, match="mwalimu generate"):
+        Run(tmp_path).require("generate")
+
+
+def test_a_stage_run_again_lets_the_later_ones_lapse(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    publish(run, "generate")
+    publish(run, "finetune")
+    publish(run, "generate", b"new")
+    assert run.stage("finetune") is None
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), atomic_writer(path) as handle:
+        handle.write(b"half")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_full_disk_is_named_and_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskFull, match="no space left"), atomic_writer(path) as handle:
+        handle.write(b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_a_damaged_manifest_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(RunError, match="is damaged"):
+        Run(tmp_path)
+
+
+def test_fingerprint_ignores_key_order_only() -> None:
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
