@@ -11,7 +11,7 @@ ROWS = (
     {"data", "objectives"},
     {"teachers"},
     {"synthesis", "finetune", "evaluation"},
-    {"report", "arms", "quickstart", "progress", "doctor", "starter"},
+    {"report", "arms", "quickstart", "progress", "doctor", "estimate", "starter"},
     {"pipeline"},
     {"api"},
     {"cli"},

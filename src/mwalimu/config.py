@@ -46,6 +46,8 @@ class TeacherConfig(Section):
     batch_size: int = Field(64, ge=1, description="rows at once, local teachers only")
     timeout_s: float = Field(120.0, gt=0)
     max_retries: int = Field(6, ge=0)
+    usd_per_million_input: float | None = Field(None, ge=0)
+    usd_per_million_output: float | None = Field(None, ge=0)
 
     @model_validator(mode="after")
     def _url_fits_kind(self) -> TeacherConfig:
