@@ -130,12 +130,13 @@ def test_duplicates_are_named_and_not_paid_in_any_split(tmp_path: Path) -> None:
         )
         assert server.asked == {"a": 1, "b": 1, "c": 1}
     assert [row["id"] for row in train] == ["r0", "r1"]
-    assert [(row["id"], row["reason"]) for row in rejected] == [
-        ("r2", "the same prompt as r0"),
-        ("r3", "the same prompt as r0"),
-        ("v0", "the same prompt as r1"),
-        ("v2", "the same prompt as r1"),
+    assert [(row["id"], row["duplicate_of"]) for row in rejected] == [
+        ("r2", "r0"),
+        ("r3", "r0"),
+        ("v0", "r1"),
+        ("v2", "r1"),
     ]
+    assert ledger["reject_reasons"] == {"the same prompt as another row": 4}
     assert sum(ledger["outcomes"].values()) == ledger["inputs"] == 7
 
 

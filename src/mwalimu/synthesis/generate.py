@@ -154,7 +154,8 @@ class _Stage:
 
 
 def _duplicate(record: Record, duplicates: dict[str, str]) -> Outcome:
-    return Outcome(record, "duplicate", reason=f"the same prompt as {duplicates[record.id]}")
+    reason = "the same prompt as another row"
+    return Outcome(record, "duplicate", reason=reason, duplicate_of=duplicates[record.id])
 
 
 def accepted_row(outcome: Outcome) -> dict[str, Any]:
@@ -179,6 +180,8 @@ def reject_row(outcome: Outcome) -> dict[str, Any]:
     row = outcome.record.to_json() | {"status": outcome.status, "reason": outcome.reason}
     if outcome.completion is not None:
         row["answer"] = outcome.completion.text
+    if outcome.duplicate_of:
+        row["duplicate_of"] = outcome.duplicate_of
     return row
 
 

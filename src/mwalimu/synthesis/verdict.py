@@ -17,7 +17,10 @@ _NUMBER = re.compile(r"\d")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One row's end. `reused`: the answer was in the store, nothing was sent."""
+    """One row's end. `reused`: the answer was in the store, nothing was sent.
+
+    `duplicate_of` is the id of the row that was asked in place of a duplicate.
+    """
 
     record: Record
     status: Status
@@ -25,6 +28,7 @@ class Outcome:
     reason: str = ""
     request_key: str = ""
     reused: bool = False
+    duplicate_of: str = ""
 
 
 def judge(task: str, completion: Completion, max_tokens: int) -> tuple[Status, str]:

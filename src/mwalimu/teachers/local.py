@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from safetensors import SafetensorError
 
 from mwalimu.config import TeacherConfig
+from mwalimu.data.batched_generation import Answer, generate_batch, on_device
 from mwalimu.data.tokenize import encode_prompt, end_of_turn_id, prepare_tokenizer
 from mwalimu.errors import StudentError, TeacherError, UnknownTeacherModel
 from mwalimu.teachers.base import Capabilities, Completion, Request, TeacherInfo, Usage
@@ -58,7 +60,7 @@ class LocalTeacher:
             model = AutoModelForCausalLM.from_pretrained(
                 name, dtype="auto", use_safetensors=True, **options
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise UnknownTeacherModel(
                 f"cannot be loaded as a teacher ({_first_line(error)})",
                 where=name,
@@ -74,7 +76,7 @@ class LocalTeacher:
             prepare_tokenizer(self._tokenizer)
         except StudentError as error:
             raise TeacherError(error.what, where=name, fix=error.fix) from None
-        self._model = _on_device(model).eval()
+        self._model = on_device(model).eval()
 
     def _answer(self, requests: Sequence[Request]) -> list[bytes]:
         prompts = [encode_prompt(self._tokenizer, request.messages) for request in requests]
@@ -91,53 +93,18 @@ class LocalTeacher:
     def _context(self) -> int:
         return int(getattr(self._model.config, "max_position_embeddings", 0) or 1 << 30)
 
-    def _generate(
-        self, prompts: list[list[int]], requests: Sequence[Request]
-    ) -> list[tuple[str, int, bool]]:
-        """(text, answer tokens, whether the model itself ended) of each prompt."""
-        import torch
-
+    def _generate(self, prompts: list[list[int]], requests: Sequence[Request]) -> list[Answer]:
         sampling = requests[0].sampling
-        end = end_of_turn_id(self._tokenizer)
-        ids_BT, mask_BT = _left_padded(prompts, self._tokenizer.pad_token_id, self._model.device)
-        sampled = sampling.temperature > 0
-        torch.manual_seed(int(requests[0].key[:15], 16) + sampling.seed)
-        with torch.inference_mode():
-            output_BT = self._model.generate(
-                input_ids=ids_BT,
-                attention_mask=mask_BT,
-                max_new_tokens=sampling.max_tokens,
-                do_sample=sampled,
-                temperature=sampling.temperature if sampled else None,
-                top_p=sampling.top_p if sampled else None,
-                top_k=0 if sampled else None,
-                eos_token_id=end,
-                pad_token_id=self._tokenizer.pad_token_id,
-            )
-        rows = output_BT[:, ids_BT.shape[1] :].tolist()
-        return [_read(self._tokenizer, row, end) for row in rows]
-
-
-def _read(tokenizer: Any, row: list[int], end: int) -> tuple[str, int, bool]:
-    stopped = end in row
-    ids = row[: row.index(end)] if stopped else row
-    return tokenizer.decode(ids, skip_special_tokens=True).strip(), len(ids) + stopped, stopped
-
-
-def _left_padded(prompts: list[list[int]], pad: int, device: Any) -> tuple[Any, Any]:
-    import torch
-
-    width = max(map(len, prompts))
-    ids = [[pad] * (width - len(row)) + row for row in prompts]
-    mask = [[0] * (width - len(row)) + [1] * len(row) for row in prompts]
-    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
-
-
-def _on_device(model: Any) -> Any:
-    """CUDA in the checkpoint's own precision; float32 on the CPU, where half precision is slow."""
-    import torch
-
-    return model.to("cuda") if torch.cuda.is_available() else model.float()
+        return generate_batch(
+            self._model,
+            self._tokenizer,
+            prompts,
+            ends=[end_of_turn_id(self._tokenizer)],
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=int(requests[0].key[:15], 16) + sampling.seed,
+        )
 
 
 def _raw(text: str, reason: str, prompt_tokens: int, count: int, detail: str = "") -> bytes:
