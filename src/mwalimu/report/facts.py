@@ -1,0 +1,121 @@
+"""A run's listed files -> the facts and plots that the templates name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import yaml
+from markupsafe import Markup
+
+from mwalimu.report import plots
+from mwalimu.report.examples import Rows, differences, examples
+from mwalimu.report.verdict import by_name, curve, headline, training_hint, verdict
+from mwalimu.report.wording import ARM_NOTES, DISTILLED, LABELS, TEACHER, Row, without_controls
+from mwalimu.run import Run, StageState
+
+PLOTS_NEED = "plots need: pip install 'mwalimu[eval]'"
+_USERINFO = re.compile(r"(?<=//)[^/@\s]+@")
+
+
+def collect(run: Run, stages: Mapping[str, StageState]) -> dict[str, Any]:
+    """Everything that the templates name."""
+    rows: Rows = partial(_rows, run, stages)
+    scores = stages["evaluate"].summary if "evaluate" in stages else None
+    training = stages["finetune"].summary
+    metrics = list(rows("finetune", "finetune/metrics.jsonl"))
+    config = run.manifest.get("config") or {}
+    ledger = next(rows("generate", "generate/ledger.json"), None)
+    return {
+        "name": run.root.resolve().name,
+        "manifest_path": run.path("run.json"),
+        "manifest": run.manifest,
+        "stages": stages,
+        "config": config,
+        "config_text": _USERINFO.sub("", yaml.safe_dump(config, sort_keys=True)),
+        "verdict": verdict(scores, training, test_given=_test_given(config)),
+        "test_given": _test_given(config),
+        "scores": scores,
+        "teacher": by_name(scores).get(TEACHER),
+        "machine": _machine(rows),
+        "headline": headline(scores, ledger),
+        "arm_notes": ARM_NOTES,
+        "training": training,
+        "hint": training_hint(metrics),
+        "plots_need": PLOTS_NEED,
+        "plots": _plots(scores, metrics, rows),
+        "ledger": ledger,
+        "answers": examples(rows("generate", "generate/train.jsonl")),
+        "rejects": examples(rows("generate", "generate/rejects.jsonl")),
+        "differences": differences(rows, list(by_name(scores))),
+    }
+
+
+def _rows(run: Run, stages: Mapping[str, StageState], stage: str, file: str) -> Iterator[Row]:
+    if stage in stages and file in stages[stage].files:
+        with open(run.path(file), "rb") as handle:
+            yield from [json.load(handle)] if file.endswith(".json") else map(json.loads, handle)
+
+
+def _machine(rows: Rows) -> str:
+    """What the arms were measured on; empty if nobody wrote it down."""
+    measured = next(rows("evaluate", "evaluate/performance.json"), {})
+    own = measured.get("arms", {}).get(DISTILLED) or {}
+    threads = f", {own['threads']} threads" if own.get("threads") else ""
+    return f"{own['device']}{threads}" if own.get("device") else ""
+
+
+def _test_given(config: Row) -> bool:
+    return bool((config.get("data") or {}).get("test"))
+
+
+def _plots(scores: Row | None, metrics: list[Row], rows: Rows) -> dict[str, Markup] | None:
+    """None without matplotlib. The SVG is ours, with every name in it escaped."""
+    drawn: dict[str, str] = {}
+    training, validation = curve(metrics, "loss"), curve(metrics, "validation_loss")
+    labels = curve(rows("evaluate", f"evaluate/arms/{LABELS}/metrics.jsonl"), "loss")
+    arms = {_label(name): arm for name, arm in by_name(scores).items()}
+    try:
+        if training or validation:
+            drawn["loss"] = plots.loss_curves(training, validation, labels)
+        if scores and arms:
+            groups, intervals = _accuracies(scores, arms)
+            drawn["accuracy"] = plots.accuracy_by_task(groups, intervals)
+            if panels := _cost_panels(arms):
+                drawn["costs"] = plots.costs(panels)
+    except ImportError:
+        return None
+    return {name: Markup(svg) for name, svg in drawn.items()}
+
+
+def _accuracies(scores: Row, arms: dict[str, Row]) -> tuple[list[str], dict[str, list[Any]]]:
+    tasks = sorted(scores["tasks"])
+    by_arm = {name: [arm["by_task"].get(task) for task in tasks] for name, arm in arms.items()}
+    if len(tasks) < 2:
+        return [_label(task) for task in tasks], by_arm
+    return ["all tasks", *map(_label, tasks)], {n: [arms[n]["accuracy"], *by_arm[n]] for n in arms}
+
+
+def _cost_panels(arms: dict[str, Row]) -> dict[str, dict[str, float | None]]:
+    measures = {
+        "median latency, ms": ("latency_p50_s", 1000.0),
+        "peak memory, MiB": ("peak_memory_mib", 1.0),
+        "parameters": ("parameters", 1.0),
+    }
+    panels = {
+        title: {name: _scaled(arm.get(key), by) for name, arm in arms.items()}
+        for title, (key, by) in measures.items()
+    }
+    return {title: values for title, values in panels.items() if any(values.values())}
+
+
+def _label(name: str) -> str:
+    """A name as a plot can draw it: short, whole characters only."""
+    return str(without_controls(name[:24])).encode("utf-8", "replace").decode()
+
+
+def _scaled(value: float | None, by: float) -> float | None:
+    return None if value is None else value * by

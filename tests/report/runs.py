@@ -1,0 +1,129 @@
+"""Run folders with made-up numbers and hostile text in every stage."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mwalimu.run import Run
+
+Row = dict[str, Any]
+ARMS = ("teacher", "student-before", "student-labels", "student-distilled")
+HOSTILE = "<script>alert(1)</script> | `x` [a](javascript:b)\r\n\n# title\x1b[31m \ud83d"
+TRAINING = {"steps": 4, "epochs": 2, "validation_loss": 0.5, "parameters": 1000}
+
+
+def interval(mean: float) -> dict[str, float]:
+    return {"mean": mean, "low": mean - 0.02, "high": mean + 0.02}
+
+
+def arm(name: str, accuracy: float, tasks: Iterable[str] = ("qa", "math")) -> Row:
+    teacher = name == "teacher"
+    return {
+        "name": name,
+        "accuracy": interval(accuracy),
+        "by_task": {task: interval(accuracy) for task in tasks},
+        "token_f1": accuracy,
+        "bleu": None,
+        "rouge_l": accuracy,
+        "finished": None if teacher else 1.0,
+        "latency_p50_s": 0.0612 if teacher else 0.0197,
+        "latency_p95_s": 0.0951 if teacher else 0.0311,
+        "tokens_per_s": 1234.5,
+        "peak_memory_mib": 1402.9,
+        "parameters": 10_062_000 if teacher else 1_213_440,
+        "size_mib": 38.4 if teacher else 4.6,
+        "usd_per_1k": None,
+    }
+
+
+def comparison(against: str, difference: float, p: float) -> Row:
+    return {
+        "arm": "student-distilled",
+        "against": against,
+        "difference": interval(difference),
+        "p_value": p,
+        "test": "exact McNemar",
+    }
+
+
+def scores(
+    p: float = 1e-9, difference: float = 0.412, tasks: Iterable[str] = ("qa", "math")
+) -> Row:
+    return {
+        "rows": 600,
+        "seed": 0,
+        "bootstrap": 2000,
+        "missing": ["pip install 'mwalimu[eval]'"],
+        "tasks": {task: {"rows": 300, "metric": "exact match"} for task in tasks},
+        "arms": [arm(n, a, tasks) for n, a in zip(ARMS, (0.938, 0.0, 0.515, 0.928), strict=True)],
+        "comparisons": [
+            comparison("teacher", -0.01, 0.21),
+            comparison("student-labels", difference, p),
+        ],
+        "retention": {"mean": 0.989, "low": 0.975, "high": 1.003},
+    }
+
+
+def write(path: Path, *rows: Row) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    path.write_bytes("".join(lines).encode("utf-8", "backslashreplace"))
+    return path
+
+
+def add_generate(run: Run, **ledger: Any) -> None:
+    prompt = {"role": "user", "content": "What is it?"}
+    answer = {"role": "assistant", "content": HOSTILE}
+    row = {"id": "a", "task": "qa", "messages": [prompt, answer]}
+    reject = row | {"status": "truncated", "reason": HOSTILE, "answer": "too lo"}
+    facts: Row = {
+        "inputs": 10,
+        "outcomes": {"ok": 7, "truncated": 2, "duplicate": 1},
+        "reject_reasons": {HOSTILE: 2},
+        "tokens": {"prompt": 120, "completion": 80},
+        "requests_sent": 9,
+        "answers_reused": 0,
+        "retries": {"HTTP 429": 3},
+        "ambiguous_retries": 0,
+        "repeated_after_a_crash": [],
+        "usd": None,
+    }
+    files = [
+        write(run.path("generate", "train.jsonl"), row),
+        write(run.path("generate", "rejects.jsonl"), reject),
+        write(run.path("generate", "ledger.json"), facts | ledger),
+    ]
+    run.finish("generate", "g", files, {})
+
+
+def add_finetune(run: Run) -> None:
+    steps = [{"step": s, "epoch": s / 2, "loss": 1 / s} for s in range(1, 5)]
+    validations = [
+        {"step": 2 * e, "epoch": e, "validation_loss": 1 / e, "best": True} for e in (1, 2)
+    ]
+    path = write(run.path("finetune", "metrics.jsonl"), *steps, *validations)
+    run.finish("finetune", "f", [path], TRAINING)
+
+
+def add_evaluate(run: Run, summary: Row | None = None) -> None:
+    summary = summary or scores()
+    files = [write(run.path("evaluate", "scores.json"), summary)]
+    for name in ARMS:
+        answer = "30 days" if name != "student-labels" else HOSTILE
+        row = {"id": "t1", "task": "qa", "prediction": answer, "reference": "30 days"}
+        row |= {"finished": None if name == "teacher" else True, "score": 1.0}
+        files.append(write(run.path("evaluate", "predictions", f"{name}.jsonl"), row))
+    run.finish("evaluate", "e", files, summary)
+
+
+def full_run(root: Path, **ledger: Any) -> Run:
+    run = Run(root)
+    data = {"train": "train.jsonl", "test": "test.jsonl"}
+    teacher = {"model": "big", "base_url": "https://me:secret@host/v1"}
+    config = {"task": "qa", "data": data, "teacher": teacher, "student": {"model": "/m/small"}}
+    run.describe(config=config, seed=7, inputs={"train": "ab12"}, versions={"mwalimu": "0.1.0"})
+    add_generate(run, **ledger)
+    add_finetune(run)
+    add_evaluate(run)
+    return run
