@@ -1,0 +1,269 @@
+"""STAGE 2: accepted rows -> a student folder. The baseline arm and notebooks train here too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+from jinja2 import TemplateError
+
+from mwalimu.config import Config, FinetuneConfig, StudentConfig
+from mwalimu.data.tokenize import Encoded, encode_example
+from mwalimu.errors import DataError, NoTargetTokens, StudentError
+from mwalimu.finetune.checkpoint import TrainState
+from mwalimu.finetune.exact import deterministic
+from mwalimu.finetune.student import autocast_wanted, load_student, save_student
+from mwalimu.finetune.trainer import Job, Trainer
+from mwalimu.run import Run, fingerprint, sha256_file, write_json
+
+Progress = Callable[[str, int, int, str], None]
+Rows = list[dict[str, Any]]
+
+NAMED_ROWS = 5
+# What decides how a model folder behaves; README and the like do not.
+_MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py")
+
+
+def finetune(
+    config: Config, run: Run, *, stage_fingerprint: str, on_progress: Progress
+) -> dict[str, Any]:
+    """Trains on what stage 1 published; publishes finetune/student and returns the summary."""
+    published = run.require("generate").files
+    splits = {
+        name: _read_rows(run.path("generate", f"{name}.jsonl"))
+        for name in ("train", "validation")
+        if f"generate/{name}.jsonl" in published
+    }
+    folder = run.path("finetune")
+    summary = train_student(
+        config.student,
+        config.finetune,
+        splits["train"],
+        splits.get("validation"),
+        folder,
+        seed=config.seed,
+        stage_fingerprint=stage_fingerprint,
+        on_progress=on_progress,
+    )
+    files = [*_files(folder / "student"), *folder.glob("metrics.jsonl")]
+    run.finish("finetune", stage_fingerprint, files, summary)
+    return summary
+
+
+def train_student(
+    student: StudentConfig,
+    settings: FinetuneConfig,
+    rows: Rows,
+    validation: Rows | None,
+    folder: Path,
+    *,
+    seed: int,
+    stage_fingerprint: str,
+    on_progress: Progress,
+    label: str = "finetune",
+) -> dict[str, Any]:
+    """Trains a student on chats whose last message is the answer; saves it as `folder/student`.
+
+    The same call goes on after a crash, with the same result, and does nothing once all is done.
+
+    Returns:
+        steps, epochs, best_epoch, train_loss and validation_loss (nats per target token, of the
+        published epoch), parameters, trained_parameters, target_tokens, truncated_rows, seconds,
+        stopped_early.
+
+    Raises:
+        DataError: there is no row, or rows without an answer.
+        NoTargetTokens: names rows whose prompt fills student.max_length.
+        StudentError: the student cannot be loaded, or is shorter than student.max_length.
+        NonFiniteLoss, DiskFull: training cannot go on; the checkpoints are whole.
+    """
+    job_fingerprint = fingerprint(
+        {
+            "student": student.model_dump(),
+            "model": _model_hashes(Path(student.model)),
+            "settings": settings.model_dump(exclude={"save_every"}),
+            "seed": seed,
+            "rows": fingerprint([rows, validation or []]),
+            "stage": stage_fingerprint,
+        }
+    )
+    if (done := _trained(folder, job_fingerprint)) is not None:
+        on_progress(label, 1, 1, "already done")
+        return done
+    task = _Task(student, settings, seed, job_fingerprint, folder, partial(on_progress, label))
+    with deterministic():
+        summary = task.execute(rows, validation or [])
+    _list_as_done(folder, job_fingerprint, summary)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return summary
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One student's way from rows to its folder."""
+
+    student: StudentConfig
+    settings: FinetuneConfig
+    seed: int
+    fingerprint: str
+    folder: Path
+    report: Callable[[int, int, str], None]
+
+    def execute(self, rows: Rows, validation: Rows) -> dict[str, Any]:
+        _check_rows(rows, validation)
+        self.report(0, 1, "loads the student")
+        model, tokenizer = load_student(self.student, seed=self.seed)
+        _check_length(model, self.student)
+        job = self._job(tokenizer, rows, validation)
+        trainer = Trainer(model, job, self.folder, self.report)
+        sizes = _count_parameters(model)
+        state = trainer.fit()
+        save_student(model, tokenizer, self.folder / "student")
+        self._say_done(state, trainer.stopped_early)
+        return _summary(state, trainer.stopped_early) | sizes | _count_rows(job)
+
+    def _job(self, tokenizer: Any, rows: Rows, validation: Rows) -> Job:
+        self.report(0, 1, "encodes the rows")
+        encoded = _encode(tokenizer, [*rows, *validation], self.student.max_length)
+        return Job(
+            settings=self.settings,
+            train=encoded[: len(rows)],
+            validation=encoded[len(rows) :],
+            pad_id=tokenizer.pad_token_id,
+            seed=self.seed,
+            fingerprint=self.fingerprint,
+            autocast=autocast_wanted(self.student),
+        )
+
+    def _say_done(self, state: TrainState, stopped_early: bool) -> None:
+        assert state.best is not None
+        why = "stopped early, " if stopped_early else ""
+        self.report(state.step, state.step, f"{why}epoch {state.best.epoch} is published")
+
+
+def _read_rows(path: Path) -> Rows:
+    with open(path, "rb") as handle:
+        rows = [orjson.loads(line) for line in handle]
+    if not rows and path.name == "train.jsonl":
+        fix = "see the reasons in rejects.jsonl beside it"
+        raise DataError("has no accepted row to learn from", where=str(path), fix=fix)
+    return rows
+
+
+def _check_rows(rows: Rows, validation: Rows) -> None:
+    if not rows:
+        raise DataError("there is no row to learn from", where="finetune")
+    bare = [row for row in [*rows, *validation] if not _has_answer(row)]
+    if bare:
+        raise DataError(
+            f"{len(bare)} rows do not end with an answer: {_names(bare)}",
+            where="finetune",
+            fix="give each of them a last message of role assistant",
+        )
+
+
+def _has_answer(row: dict[str, Any]) -> bool:
+    messages = row["messages"]
+    return len(messages) > 1 and messages[-1]["role"] == "assistant"
+
+
+def _names(rows: Rows) -> str:
+    shown = ", ".join(str(row.get("id", "?")) for row in rows[:NAMED_ROWS])
+    return shown + (", ..." if len(rows) > NAMED_ROWS else "")
+
+
+def _encode(tokenizer: Any, rows: Rows, max_length: int) -> list[Encoded]:
+    """All rows, or one error that names those that leave nothing to learn."""
+    encoded, full = [], []
+    for row in rows:
+        row_id = str(row.get("id", ""))
+        try:
+            encoded.append(
+                encode_example(tokenizer, row["messages"], max_length=max_length, row_id=row_id)
+            )
+        except NoTargetTokens:
+            full.append(row)
+        except TemplateError as error:
+            raise DataError(
+                f"the chat template refuses the row ({error})", where=f"row {row_id}"
+            ) from error
+    if full:
+        raise NoTargetTokens(
+            f"the prompts of {len(full)} rows leave no room for an answer: {_names(full)}",
+            where="finetune",
+            fix=f"raise student.max_length (now {max_length}) or drop the rows",
+        )
+    return encoded
+
+
+def _check_length(model: Any, student: StudentConfig) -> None:
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if limit is not None and student.max_length > limit:
+        raise StudentError(
+            f"student.max_length is {student.max_length}, the model has {limit} positions",
+            where=student.model,
+            fix=f"set student.max_length to {limit} or less",
+        )
+
+
+def _count_parameters(model: Any) -> dict[str, int]:
+    """Of the published model: an adapter is merged, and adds nothing."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    added = sum(p.numel() for name, p in base.named_parameters() if ".lora_" in name)
+    total = sum(p.numel() for p in base.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return {"parameters": total - added, "trained_parameters": trained}
+
+
+def _count_rows(job: Job) -> dict[str, int]:
+    return {"truncated_rows": sum(row.truncated for row in job.train)}
+
+
+def _summary(state: TrainState, stopped_early: bool) -> dict[str, Any]:
+    assert state.best is not None
+    return {
+        "steps": state.step,
+        "epochs": state.epoch,
+        "best_epoch": state.best.epoch,
+        "train_loss": state.best.train_loss,
+        "validation_loss": state.best.validation_loss,
+        "target_tokens": state.tokens,
+        "seconds": round(state.seconds, 1),
+        "stopped_early": stopped_early,
+    }
+
+
+def _model_hashes(folder: Path) -> dict[str, str]:
+    """Of a student on disk: the same path may hold another model tomorrow."""
+    paths = {path for pattern in _MODEL_FILES for path in folder.glob(pattern)}
+    return {path.name: sha256_file(path) for path in sorted(paths) if path.is_file()}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _list_as_done(folder: Path, wanted: str, summary: dict[str, Any]) -> None:
+    files = _files(folder / "student")
+    hashes = {str(path.relative_to(folder)): sha256_file(path) for path in files}
+    write_json(
+        folder / "trained.json", {"fingerprint": wanted, "files": hashes, "summary": summary}
+    )
+
+
+def _trained(folder: Path, wanted: str) -> dict[str, Any] | None:
+    """The summary of a finished job with this fingerprint whose student is still whole."""
+    try:
+        listed = json.loads((folder / "trained.json").read_bytes())
+        if listed["fingerprint"] != wanted:
+            return None
+        whole = all(sha256_file(folder / name) == h for name, h in listed["files"].items())
+        return dict(listed["summary"]) if whole and listed["files"] else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
