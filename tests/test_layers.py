@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "mwalimu"
 ROWS = (
-    {"errors", "config", "run", "plots"},
+    {"errors", "config", "run"},
     {"data", "objectives"},
     {"teachers"},
     {"synthesis", "finetune", "evaluation"},

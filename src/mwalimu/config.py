@@ -101,6 +101,9 @@ class EvaluateConfig(Section):
     max_tokens: int = Field(512, ge=1)
     batch_size: int = Field(64, ge=1)
     teacher: bool = Field(True, description="also ask the teacher the test rows")
+    labelled_epochs: int | None = Field(
+        None, ge=1, description="of the baseline on the gold rows; finetune.epochs if unset"
+    )
     bootstrap: int = Field(2000, ge=100)
 
 

@@ -1,0 +1,198 @@
+"""One thin command per verb. Heavy imports stay inside the commands: --help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mwalimu.config import Config
+    from mwalimu.pipeline import Pipeline
+
+app = typer.Typer(
+    name="mwalimu",
+    help="Distil a large language model into a small one of your own.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[Path, typer.Argument(help="the job's distill.yaml")]
+RunFolder = Annotated[
+    Path | None, typer.Option("--run", help="run folder [default: runs/<folder of the config>]")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value, as in --set finetune.epochs=2")
+]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+) -> None:
+    os.environ["MWALIMU_DEBUG"] = "1" if debug else os.environ.get("MWALIMU_DEBUG", "")
+
+
+@app.command()
+def quickstart(
+    folder: Annotated[Path, typer.Option("--dir", help="where the job is made and run")] = Path(
+        "quickstart"
+    ),
+    train_teacher: Annotated[
+        bool, typer.Option("--train-teacher", help="make the shipped models again, in --dir/models")
+    ] = False,
+) -> None:
+    """The embedded job: a teacher that ships with mwalimu, distilled and compared."""
+    from mwalimu import api
+
+    if train_teacher:
+        from mwalimu.progress import live_progress
+
+        with live_progress() as progress:
+            scores = api.train_quickstart_models(folder / "models", progress=progress)
+        typer.echo("  ".join(f"{task} {score:.1%}" for task, score in scores.items()))
+        return
+    path = api.write_quickstart(folder)
+    _run_all(path, folder / "run", None)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="a new folder for the job")]) -> None:
+    """A starter job: distill.yaml, example prompts, a README."""
+    from mwalimu import api
+
+    path = api.init(folder)
+    typer.echo(f"made {path}; next: mwalimu estimate {path}, then mwalimu run {path}")
+
+
+@app.command()
+def estimate(config: ConfigFile, set_: Overrides = None) -> None:
+    """Calls, tokens, dollars and memory of a job. Spends nothing."""
+    from mwalimu.estimate import estimate as estimate_job
+
+    typer.echo("\n".join(estimate_job(_load(config, set_)).lines()))
+
+
+@app.command()
+def run(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+    """All stages: generate, finetune, evaluate, report. Goes on where it stopped."""
+    _run_all(config, run, set_)
+
+
+@app.command()
+def generate(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+    """Stage 1: the teacher answers the prompts."""
+    with _pipeline(config, run, set_) as pipeline:
+        summary = pipeline.generate()
+    _print_summary(summary)
+
+
+@app.command()
+def finetune(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+    """Stage 2: the student learns the teacher's answers."""
+    with _pipeline(config, run, set_) as pipeline:
+        summary = pipeline.finetune()
+    _print_summary(summary)
+
+
+@app.command()
+def evaluate(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+    """The student against the teacher and two baselines, on held-out rows."""
+    with _pipeline(config, run, set_) as pipeline:
+        summary = pipeline.evaluate()
+    _print_table(summary)
+
+
+@app.command()
+def report(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+    """Writes report.md and report.html again."""
+    with _pipeline(config, run, set_) as pipeline:
+        paths = pipeline.report()
+    typer.echo("\n".join(str(path) for path in paths))
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine can do, what is missing, what to install."""
+    from mwalimu.doctor import findings
+
+    for line in findings():
+        typer.echo(line)
+
+
+def _run_all(config: Path, run: Path | None, overrides: list[str] | None) -> None:
+    with _pipeline(config, run, overrides) as pipeline:
+        summary = pipeline.execute()
+    if "arms" in summary:
+        _print_table(summary)
+    else:
+        _print_summary(summary)
+        typer.echo("not evaluated: name a file of held-out rows in data.test")
+    typer.echo(f"report: {pipeline.run.path('report.html')}")
+
+
+def _load(config: Path, overrides: list[str] | None) -> Config:
+    from mwalimu.config import load_config
+
+    return load_config(config, overrides or [])
+
+
+@contextmanager
+def _pipeline(config: Path, run: Path | None, overrides: list[str] | None) -> Iterator[Pipeline]:
+    from mwalimu.pipeline import Pipeline
+    from mwalimu.progress import live_progress
+
+    resolved = _load(config, overrides)
+    root = run or Path("runs") / config.resolve().parent.name
+    with live_progress() as progress:
+        yield Pipeline(resolved, root, store=Path(".mwalimu") / "answers", progress=progress)
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    for key, value in summary.items():
+        if isinstance(value, str | int | float):
+            typer.echo(f"{key}: {value:.4g}" if isinstance(value, float) else f"{key}: {value}")
+
+
+def _print_table(summary: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from mwalimu.report import render_table
+
+    Console().print(render_table(summary))
+
+
+def main(command: Callable[[], Any] = app) -> None:
+    """The console entry: an error becomes one line on stderr and its exit code."""
+    from mwalimu.errors import MwalimuError
+
+    # Waiting OpenMP threads that spin take the cores from whatever else runs on the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        command()
+    except MwalimuError as error:
+        _fail(f"error: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped; run the same command again to go on", 130)
+    except Exception as error:
+        _fail(
+            f"error: unexpected {type(error).__name__}: {error}; "
+            "this is a bug of mwalimu, run again with --debug and report it",
+            70,
+        )
+
+
+def _fail(line: str, code: int) -> None:
+    if os.environ.get("MWALIMU_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    print(line, file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,211 @@
+"""The stages in order, what each one's result depends on, and so what a resume may skip.
+
+generate -> finetune -> evaluate -> report, each reading what the one before published in the run
+folder. This is the one place that knows more than one stage.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from mwalimu.config import Config, dump_config
+from mwalimu.data.readers import load_records
+from mwalimu.data.record import Record
+from mwalimu.errors import ConfigError
+from mwalimu.run import Run, atomic_writer, fingerprint, sha256_file
+
+Progress = Callable[[str, int, int, str], None]
+"""Called with (stage, done, total, note)."""
+
+SPLITS = ("train", "validation", "test", "labelled")
+# What may change without changing a single answer.
+_NOT_IN_ANSWERS = {"concurrency", "timeout_s", "max_retries", "api_key_env", "base_url"}
+_NOT_IN_ANSWERS |= {"usd_per_million_input", "usd_per_million_output"}
+
+
+def silent(stage: str, done: int, total: int, note: str) -> None:
+    """The progress of those who watch none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The user's rows, all read and checked before anything is paid for."""
+
+    rows: dict[str, list[Record]]
+    hashes: dict[str, str]
+
+    def get(self, split: str) -> list[Record]:
+        return self.rows.get(split, [])
+
+
+class Pipeline:
+    """One config on one run folder."""
+
+    def __init__(
+        self, config: Config, root: Path, *, store: Path, progress: Progress = silent
+    ) -> None:
+        self.config = config
+        self.run = Run(root)
+        self.store = store
+        self.progress = progress
+        self._inputs: Inputs | None = None
+
+    @property
+    def inputs(self) -> Inputs:
+        if self._inputs is None:
+            self._inputs = read_inputs(self.config)
+        return self._inputs
+
+    def execute(self) -> dict[str, Any]:
+        """Every stage that is not done yet; returns the evaluation's summary.
+
+        Without a test file there is no evaluation: the report says so and the summary is stage 2's.
+        """
+        self.generate()
+        summary = self.finetune()
+        if self.config.data.test is not None:
+            summary = self.evaluate()
+        self.report()
+        return summary
+
+    def generate(self) -> dict[str, Any]:
+        """Stage 1: the teacher answers the prompts."""
+        wanted = self._generate_fingerprint()
+        if done := self._skipped("generate", wanted):
+            return done
+        self._describe()
+        from mwalimu.synthesis.generate import generate
+
+        return generate(
+            self.config,
+            self.run,
+            self.store,
+            self.inputs.get("train"),
+            self.inputs.get("validation") or None,
+            stage_fingerprint=wanted,
+            on_progress=self.progress,
+        )
+
+    def finetune(self) -> dict[str, Any]:
+        """Stage 2: the student learns the accepted answers."""
+        wanted = self._finetune_fingerprint()
+        if done := self._skipped("finetune", wanted):
+            return done
+        from mwalimu.finetune.finetune import finetune
+
+        return finetune(self.config, self.run, stage_fingerprint=wanted, on_progress=self.progress)
+
+    def evaluate(self) -> dict[str, Any]:
+        """The four arms on the same held-out rows; without a test file there is nothing to do."""
+        if self.config.data.test is None:
+            raise ConfigError(
+                "data.test is not set", where="evaluate", fix="name a file of held-out rows"
+            )
+        wanted = self._evaluate_fingerprint()
+        if done := self._skipped("evaluate", wanted):
+            return done
+        from mwalimu.arms import build_arms
+        from mwalimu.evaluation.evaluate import evaluate
+
+        test = self.inputs.get("test")[: self.config.evaluate.max_rows]
+        arms = build_arms(
+            self.config,
+            self.run,
+            self.store,
+            labelled=self.inputs.get("labelled"),
+            test=test,
+            stage_fingerprint=wanted,
+            progress=self.progress,
+        )
+        return evaluate(
+            self.config,
+            self.run,
+            arms,
+            test,
+            stage_fingerprint=wanted,
+            on_progress=self.progress,
+        )
+
+    def report(self) -> tuple[Path, Path]:
+        """Writes report.md and report.html from what the run folder holds."""
+        self.run.require("finetune")
+        from mwalimu.report import write_report
+
+        return write_report(self.run)
+
+    def _skipped(self, stage: str, wanted: str) -> dict[str, Any] | None:
+        state = self.run.stage(stage)
+        if state is None or state.fingerprint != wanted:
+            return None
+        self.progress(stage, 1, 1, "already done")
+        return state.summary or {"skipped": True}
+
+    def _describe(self) -> None:
+        self.run.describe(
+            config=self.config.model_dump(mode="json"),
+            seed=self.config.seed,
+            inputs=self.inputs.hashes,
+            versions=versions(),
+        )
+        with atomic_writer(self.run.path("config.yaml")) as handle:
+            handle.write(dump_config(self.config).encode())
+
+    def _generate_fingerprint(self) -> str:
+        config = self.config
+        return fingerprint(
+            {
+                "task": config.task,
+                "teacher": config.teacher.model_dump(exclude=_NOT_IN_ANSWERS),
+                "generate": config.generate.model_dump(),
+                "max_rows": config.data.max_rows,
+                "seed": config.seed,
+                "inputs": {k: self.inputs.hashes.get(k) for k in ("train", "validation")},
+            }
+        )
+
+    def _finetune_fingerprint(self) -> str:
+        data = self.run.require("generate").files
+        config = self.config
+        return fingerprint(
+            {
+                "data": data,
+                "student": config.student.model_dump(),
+                "finetune": config.finetune.model_dump(),
+                "seed": config.seed,
+            }
+        )
+
+    def _evaluate_fingerprint(self) -> str:
+        return fingerprint(
+            {
+                "student": self.run.require("finetune").files,
+                "teacher": self.config.teacher.model_dump(exclude=_NOT_IN_ANSWERS),
+                "evaluate": self.config.evaluate.model_dump(),
+                "inputs": {k: self.inputs.hashes.get(k) for k in ("test", "labelled")},
+            }
+        )
+
+
+def read_inputs(config: Config) -> Inputs:
+    """Reads every file that the config names; all bad rows of a file are in one error."""
+    rows: dict[str, list[Record]] = {}
+    hashes: dict[str, str] = {}
+    for split in SPLITS:
+        path: Path | None = getattr(config.data, split)
+        if path is None:
+            continue
+        records = load_records(path, task=config.task, split=split)
+        rows[split] = records[: config.data.max_rows] if split == "train" else records
+        hashes[split] = sha256_file(path)
+    return Inputs(rows, hashes)
+
+
+def versions() -> dict[str, str]:
+    """Of what decides the bytes of a result."""
+    packages = ("mwalimu", "torch", "transformers", "tokenizers", "peft")
+    return {"python": platform.python_version()} | {p: metadata.version(p) for p in packages}
