@@ -1,0 +1,63 @@
+"""The embedded job: the support-desk world's rows and a distill.yaml over the shipped teacher."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mwalimu.quickstart.world import generate_rows
+from mwalimu.run import atomic_writer
+
+ROWS = {"train": 5000, "validation": 300, "test": 600, "labelled": 150}
+FINETUNE = {
+    "learning_rate": 3e-3,
+    "batch_size": 64,
+    "epochs": 12,
+    "warmup_ratio": 0.05,
+    "weight_decay": 0.01,
+    "patience": 12,
+    "save_every": 200,
+}
+
+
+def write_job(folder: Path, *, rows: dict[str, int] | None = None, seed: int = 0) -> Path:
+    """Writes the data files and distill.yaml; the same bytes every time, so a rerun resumes."""
+    for split, count in (rows or ROWS).items():
+        write_jsonl(folder / "data" / f"{split}.jsonl", split_rows(split, count, seed))
+    config = folder / "distill.yaml"
+    with atomic_writer(config) as handle:
+        handle.write(yaml.safe_dump(job_config(seed), sort_keys=False).encode())
+    return config
+
+
+def split_rows(split: str, count: int, seed: int) -> list[dict[str, Any]]:
+    """Rows of one split; what the teacher is to answer loses its gold answer."""
+    rows = generate_rows(split, count, seed)  # type: ignore[arg-type]  # the keys of ROWS are splits
+    if split in ("train", "validation"):
+        return [row | {"messages": row["messages"][:-1]} for row in rows]
+    return rows
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with atomic_writer(path) as handle:
+        for row in rows:
+            handle.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+
+def job_config(seed: int) -> dict[str, Any]:
+    shipped = files("mwalimu.quickstart")
+    return {
+        "task": "generic",
+        "seed": seed,
+        "data": {split: f"data/{split}.jsonl" for split in ROWS},
+        "teacher": {"model": str(shipped / "teacher"), "max_tokens": 64, "batch_size": 128},
+        "student": {"model": str(shipped / "student"), "method": "full", "max_length": 256},
+        "generate": {"min_ok": 0.9},
+        "finetune": FINETUNE,
+        "evaluate": {"max_tokens": 64, "batch_size": 128},
+    }

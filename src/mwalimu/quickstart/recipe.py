@@ -1,0 +1,181 @@
+"""How the shipped models were made: `mwalimu quickstart --train-teacher` makes them again.
+
+Two models read the shop's records first, as every pretrained model has read something. The small
+one stays so: it is the untouched student. The large one then learns the five tasks from gold
+answers: it is the teacher, and errs where it did not learn them well enough.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from mwalimu.config import FinetuneConfig, StudentConfig
+from mwalimu.quickstart.records import generate_pages
+from mwalimu.quickstart.tokenizer import train_tokenizer
+from mwalimu.quickstart.world import WORLD_VERSION, generate_rows
+from mwalimu.run import atomic_writer
+
+Progress = Callable[[str, int, int, str], None]
+
+SEED = 0
+CONTEXT, MAX_ANSWER, BATCH = 256, 64, 128
+TOKENIZER_ROWS, TOKENIZER_PAGES = 10_000, 4_000
+PAGES, TEACHER_ROWS, VALIDATION_ROWS, TEST_ROWS = 40_000, 40_000, 500, 2_000
+"""Rows of each kind; the teacher's training rows are drawn apart from the quickstart's prompts."""
+
+# Small models learn to copy much sooner with larger first weights and shorter rotary periods.
+INITIALIZER_RANGE, ROPE_THETA = 0.1, 1000.0
+
+
+def _shape(hidden: int, intermediate: int, layers: int, heads: int) -> dict[str, int]:
+    return {
+        "hidden_size": hidden,
+        "intermediate_size": intermediate,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads,
+    }
+
+
+SHAPES = {"teacher": _shape(224, 608, 5, 7), "student": _shape(96, 256, 3, 4)}
+READING = {
+    "teacher": FinetuneConfig(learning_rate=1.5e-3, batch_size=32, epochs=1, warmup_ratio=0.05),
+    "student": FinetuneConfig(learning_rate=6e-3, batch_size=32, epochs=6, warmup_ratio=0.02),
+}
+TEACHING = FinetuneConfig(learning_rate=1e-3, batch_size=64, epochs=4, patience=4)
+
+
+def train_models(folder: Path, on_progress: Progress) -> dict[str, float]:
+    """Writes `teacher/` and `student/`, transformers folders, under `folder`.
+
+    Interrupted and run again, it goes on where it stopped. Returns the teacher's accuracy by task
+    on held-out rows, and overall.
+    """
+    tokenizer = train_tokenizer(_corpus(), context=CONTEXT)
+    pages = generate_pages(PAGES, SEED)
+    read = {}
+    for name, shape in SHAPES.items():
+        bare = folder / "work" / f"{name}-bare"
+        _write_architecture(bare, tokenizer, shape)
+        read[name] = _train(bare, READING[name], pages, None, f"{name} reads", on_progress)
+    rows = generate_rows("teacher", TEACHER_ROWS, SEED)
+    validation = generate_rows("validation", VALIDATION_ROWS, SEED)
+    taught = _train(read["teacher"], TEACHING, rows, validation, "teacher learns", on_progress)
+    scores = _score(taught, on_progress)
+    for name, source in (("student", read["student"]), ("teacher", taught)):
+        _publish(source, folder / name, _card(name, scores))
+    return scores
+
+
+def _corpus() -> Iterator[str]:
+    for row in (
+        *generate_rows("teacher", TOKENIZER_ROWS, SEED),
+        *generate_pages(TOKENIZER_PAGES, SEED),
+    ):
+        yield from (message["content"] for message in row["messages"])
+
+
+def _write_architecture(folder: Path, tokenizer: Any, shape: dict[str, int]) -> None:
+    """A folder without weights: a student of mwalimu starts such a one from the seed."""
+    from transformers import LlamaConfig
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        initializer_range=INITIALIZER_RANGE,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        architectures=["LlamaForCausalLM"],
+        **shape,
+    )
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _train(
+    start: Path,
+    settings: FinetuneConfig,
+    rows: list[dict[str, Any]],
+    validation: list[dict[str, Any]] | None,
+    label: str,
+    on_progress: Progress,
+) -> Path:
+    from mwalimu.finetune.finetune import train_student
+
+    folder = start.parent / label.replace(" ", "-")
+    train_student(
+        StudentConfig(model=str(start), method="full", max_length=CONTEXT, dtype="float32"),
+        settings,
+        rows,
+        validation,
+        folder,
+        seed=SEED,
+        stage_fingerprint=f"world {WORLD_VERSION}",
+        on_progress=on_progress,
+        label=label,
+    )
+    return folder / "student"
+
+
+def _score(teacher: Path, on_progress: Progress) -> dict[str, float]:
+    """Accuracy on held-out rows, graded as any evaluation grades."""
+    from mwalimu.data.readers import to_record
+    from mwalimu.evaluation.generate import load_answerer
+    from mwalimu.evaluation.tasks import grade
+
+    rows = generate_rows("test", TEST_ROWS, SEED + 1)
+    records = [to_record(row, task="generic", default_id="") for row in rows]
+    answerer = load_answerer(teacher, max_tokens=MAX_ANSWER, trust_remote_code=False)
+    answers = answerer.answer_all(
+        answerer.encode(records),
+        batch_size=BATCH,
+        on_batch=lambda done: on_progress("teacher is scored", done, len(records), ""),
+    )
+    scores: dict[str, list[float]] = {}
+    for record, answer in zip(records, answers, strict=True):
+        scores.setdefault(record.task, []).append(
+            grade(record.task, answer.text, str(record.reference))
+        )
+    by_task = {task: fmean(values) for task, values in scores.items()}
+    return by_task | {"overall": fmean(v for values in scores.values() for v in values)}
+
+
+def _publish(source: Path, target: Path, card: str) -> None:
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    with atomic_writer(target / "README.md") as handle:
+        handle.write(card.encode())
+
+
+def _card(name: str, scores: dict[str, float]) -> str:
+    shape = ", ".join(f"{key} {value}" for key, value in SHAPES[name].items())
+    read = f"{PAGES:,} pages of the shop's records"
+    taught = f", then {TEACHER_ROWS:,} rows of the five tasks with gold answers"
+    lines = [
+        f"# The quickstart's {name}",
+        "",
+        f"A LlamaForCausalLM made from random weights by `mwalimu quickstart --train-teacher` "
+        f"(seed {SEED}, world version {WORLD_VERSION}). Apache-2.0, like mwalimu.",
+        "",
+        f"- Shape: {shape}; context {CONTEXT} tokens.",
+        f"- Data: {read}{taught if name == 'teacher' else ''}; all generated by `quickstart/`, "
+        "nothing from elsewhere. No product and no sum of the test rows is among them.",
+        "- For: the embedded demonstration. It knows an invented shop and nothing else.",
+    ]
+    if name == "teacher":
+        lines += [
+            "",
+            f"Accuracy on {TEST_ROWS:,} held-out rows (seed {SEED + 1}), graded as "
+            "`mwalimu evaluate` grades:",
+            "",
+            "| task | accuracy |",
+            "|---|--:|",
+            *(f"| {task} | {score:.1%} |" for task, score in scores.items()),
+        ]
+    return "\n".join(lines) + "\n"

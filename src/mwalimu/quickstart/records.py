@@ -1,0 +1,71 @@
+"""Plain text of the shop, without a question or a policy in it: what the small base model has read.
+
+A user's student is a pretrained model, and so is the quickstart's. It has read case files, in which
+the same facts stand in several forms, and receipts; all from the side of the training rows.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from mwalimu.quickstart.tasks import FACTS, SUMS, draw_sum, story
+from mwalimu.quickstart.world import WORLD_VERSION, Ticket, draw_ticket
+
+OPENING = "Write a page of the shop's records."
+
+
+def generate_pages(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """`count` rows in chat form whose answer is a page: pretraining in the shape of fine-tuning."""
+    rng = random.Random(f"support-desk {WORLD_VERSION} pages {seed}")
+    return [_row(index, _receipt(rng) if index % 4 == 0 else _case(rng)) for index in range(count)]
+
+
+def _row(index: int, page: str) -> dict[str, Any]:
+    turns = [{"role": "user", "content": OPENING}, {"role": "assistant", "content": page}]
+    return {"id": f"page-{index:05d}", "task": "generic", "messages": turns}
+
+
+def _case(rng: random.Random) -> str:
+    """The same case told two or three times, now and then word for word."""
+    ticket = draw_ticket(rng, "train")
+    views = [rng.choice((_told, _card, _note))(rng, ticket) for _ in range(rng.choice((2, 3)))]
+    if rng.random() < 0.4:
+        views = [views[0], f"Copy: {views[0]}"]
+    return " ".join(views)
+
+
+def _told(rng: random.Random, ticket: Ticket) -> str:
+    return story(rng, ticket, rng.sample(FACTS, rng.choice((3, 4, 5))))
+
+
+def _card(rng: random.Random, ticket: Ticket) -> str:
+    fields = ["name", "product", "bought", *FACTS]
+    chosen = rng.sample(fields, rng.choice((3, 4, 5)))
+    return "Card: " + ", ".join(f"{field} {getattr(ticket, field)}" for field in chosen) + "."
+
+
+def _note(rng: random.Random, ticket: Ticket) -> str:
+    return rng.choice(
+        (
+            f"Note: {ticket.name}, a {ticket.fault} {ticket.product}, a {ticket.wish}.",
+            f"Note: order {ticket.order}, {ticket.product}, {ticket.name} wants a {ticket.wish}.",
+            f"Note: the {ticket.noun} of {ticket.name} is {ticket.fault}, order {ticket.order}.",
+            f"Note: a {ticket.product}, order {ticket.order}, came on {ticket.arrived}.",
+        )
+    )
+
+
+def _receipt(rng: random.Random) -> str:
+    """Products, then their sum or difference; the numbers are of the training side."""
+    return "Receipt: " + " ".join(_line(*draw_sum(rng, "train", SUMS), rng) for _ in range(3))
+
+
+def _line(count: int, price: int, more: int, other: int, rng: random.Random) -> str:
+    a, b = count * price, more * other
+    return rng.choice(
+        (
+            f"{count} x {price} = {a}. {more} x {other} = {b}. {a} + {b} = {a + b}.",
+            f"{count} x {price} = {a}. {a} - {other} = {a - other}.",
+        )
+    )
