@@ -15,8 +15,8 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer(texts: Iterable[str], *, context: int) -> Any:
-    """A fast tokenizer of at most `VOCABULARY` tokens; digits stand alone, for sums."""
+def train_tokenizer(texts: Iterable[str], *, context: int, vocabulary: int = VOCABULARY) -> Any:
+    """A fast tokenizer of at most `vocabulary` tokens; digits stand alone, for sums."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -29,7 +29,7 @@ def train_tokenizer(texts: Iterable[str], *, context: int) -> Any:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=list(SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
