@@ -91,6 +91,7 @@ class FinetuneConfig(Section):
     epochs: int = Field(3, ge=1)
     warmup_ratio: float = Field(0.05, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
+    adam_beta2: float = Field(0.999, gt=0, lt=1, description="lower for models from scratch")
     max_grad_norm: float = Field(1.0, gt=0)
     patience: int = Field(2, ge=1, description="epochs without a better validation loss")
     save_every: int = Field(200, ge=1, description="optimiser steps between checkpoints")

@@ -94,7 +94,7 @@ def test_rows_come_out_in_input_order_with_their_ids(tmp_path: Path) -> None:
     texts = [f"question {i}" for i in range(60)]
     with TeacherServer(latency_s=0.01) as server:
         ledger, rows, _ = run_stage(tmp_path, config_for(tmp_path, server), prompts(*texts))
-        assert server.most_in_flight == 16
+        assert 8 <= server.most_in_flight <= 16
     assert [row["id"] for row in rows] == [f"r{i}" for i in range(60)]
     assert [row["messages"][-1]["content"] for row in rows] == [answer_to(t) for t in texts]
     assert ledger["outcomes"] == {"ok": 60} and ledger["requests_sent"] == 60

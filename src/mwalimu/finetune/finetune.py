@@ -11,21 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from jinja2 import TemplateError
 
 from mwalimu.config import Config, FinetuneConfig, StudentConfig
-from mwalimu.data.tokenize import Encoded, encode_example
-from mwalimu.errors import DataError, NoTargetTokens, StudentError
+from mwalimu.errors import DataError, StudentError
 from mwalimu.finetune.checkpoint import TrainState
 from mwalimu.finetune.exact import deterministic
+from mwalimu.finetune.rows import Rows, check_rows, encode_rows
 from mwalimu.finetune.student import autocast_wanted, load_student, save_student
 from mwalimu.finetune.trainer import Job, Trainer
 from mwalimu.run import Run, fingerprint, sha256_file, write_json
 
 Progress = Callable[[str, int, int, str], None]
-Rows = list[dict[str, Any]]
 
-NAMED_ROWS = 5
 # What decides how a model folder behaves; README and the like do not.
 _MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py")
 
@@ -93,13 +90,14 @@ def train_student(
             "stage": stage_fingerprint,
         }
     )
-    if (done := _trained(folder, job_fingerprint)) is not None:
+    summary = _trained(folder, job_fingerprint)
+    if summary is not None:
         on_progress(label, 1, 1, "already done")
-        return done
-    task = _Task(student, settings, seed, job_fingerprint, folder, partial(on_progress, label))
-    with deterministic():
-        summary = task.execute(rows, validation or [])
-    _list_as_done(folder, job_fingerprint, summary)
+    else:
+        task = _Task(student, settings, seed, job_fingerprint, folder, partial(on_progress, label))
+        with deterministic():
+            summary = task.execute(rows, validation or [])
+        _list_as_done(folder, job_fingerprint, summary)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return summary
 
@@ -116,7 +114,7 @@ class _Task:
     report: Callable[[int, int, str], None]
 
     def execute(self, rows: Rows, validation: Rows) -> dict[str, Any]:
-        _check_rows(rows, validation)
+        check_rows(rows, validation)
         self.report(0, 1, "loads the student")
         model, tokenizer = load_student(self.student, seed=self.seed)
         _check_length(model, self.student)
@@ -130,7 +128,7 @@ class _Task:
 
     def _job(self, tokenizer: Any, rows: Rows, validation: Rows) -> Job:
         self.report(0, 1, "encodes the rows")
-        encoded = _encode(tokenizer, [*rows, *validation], self.student.max_length)
+        encoded = encode_rows(tokenizer, [*rows, *validation], self.student.max_length)
         return Job(
             settings=self.settings,
             train=encoded[: len(rows)],
@@ -154,52 +152,6 @@ def _read_rows(path: Path) -> Rows:
         fix = "see the reasons in rejects.jsonl beside it"
         raise DataError("has no accepted row to learn from", where=str(path), fix=fix)
     return rows
-
-
-def _check_rows(rows: Rows, validation: Rows) -> None:
-    if not rows:
-        raise DataError("there is no row to learn from", where="finetune")
-    bare = [row for row in [*rows, *validation] if not _has_answer(row)]
-    if bare:
-        raise DataError(
-            f"{len(bare)} rows do not end with an answer: {_names(bare)}",
-            where="finetune",
-            fix="give each of them a last message of role assistant",
-        )
-
-
-def _has_answer(row: dict[str, Any]) -> bool:
-    messages = row["messages"]
-    return len(messages) > 1 and messages[-1]["role"] == "assistant"
-
-
-def _names(rows: Rows) -> str:
-    shown = ", ".join(str(row.get("id", "?")) for row in rows[:NAMED_ROWS])
-    return shown + (", ..." if len(rows) > NAMED_ROWS else "")
-
-
-def _encode(tokenizer: Any, rows: Rows, max_length: int) -> list[Encoded]:
-    """All rows, or one error that names those that leave nothing to learn."""
-    encoded, full = [], []
-    for row in rows:
-        row_id = str(row.get("id", ""))
-        try:
-            encoded.append(
-                encode_example(tokenizer, row["messages"], max_length=max_length, row_id=row_id)
-            )
-        except NoTargetTokens:
-            full.append(row)
-        except TemplateError as error:
-            raise DataError(
-                f"the chat template refuses the row ({error})", where=f"row {row_id}"
-            ) from error
-    if full:
-        raise NoTargetTokens(
-            f"the prompts of {len(full)} rows leave no room for an answer: {_names(full)}",
-            where="finetune",
-            fix=f"raise student.max_length (now {max_length}) or drop the rows",
-        )
-    return encoded
 
 
 def _check_length(model: Any, student: StudentConfig) -> None:

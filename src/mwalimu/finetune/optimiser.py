@@ -22,7 +22,8 @@ def build_optimiser(
         {"params": vectors, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+    betas = (0.9, config.adam_beta2)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
 
 
 def learning_rate(step: int, total: int, config: FinetuneConfig) -> float:

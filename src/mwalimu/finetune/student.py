@@ -40,15 +40,14 @@ def load_student(config: StudentConfig, *, seed: int) -> tuple[Any, Any]:
         StudentError: the folder is broken or the hub id unknown, in one line.
     """
     transformers_logging.disable_progress_bar()
+    _check_folder(config.model)
+    tokenizer = _load_tokenizer(config)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            config.model, trust_remote_code=config.trust_remote_code
-        )
         model = _load_model(config, seed)
     except StudentError:
         raise
     except _LOAD_ERRORS as error:
-        raise _cannot_load(config.model, error) from error
+        raise _cannot_load(config.model, "the student", error) from error
     prepare_tokenizer(tokenizer)
     _check_vocabulary(model, tokenizer, config.model)
     model.to(_device())
@@ -90,6 +89,24 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def _check_folder(name: str) -> None:
+    """What transformers would report as an ill-formed hub id."""
+    folder = Path(name)
+    if folder.is_absolute() and not folder.is_dir():
+        raise StudentError("no such folder", where=name, fix="check student.model in the config")
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise StudentError("has no config.json", where=name, fix="name a transformers folder")
+
+
+def _load_tokenizer(config: StudentConfig) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(
+            config.model, trust_remote_code=config.trust_remote_code
+        )
+    except _LOAD_ERRORS as error:
+        raise _cannot_load(config.model, "the student's tokenizer", error) from error
+
+
 def _load_model(config: StudentConfig, seed: int) -> Any:
     options = {"trust_remote_code": config.trust_remote_code}
     if _has_no_weights(Path(config.model)):
@@ -101,14 +118,21 @@ def _load_model(config: StudentConfig, seed: int) -> Any:
         dtype=_dtype(config),
         use_safetensors=True,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are told below, all at once
         **options,
     )
-    if missing := sorted(info["missing_keys"]):
-        raise StudentError(
-            f"{len(missing)} weights are missing, the first is {missing[0]}",
-            where=config.model,
-            fix="download the model again",
-        )
+    missing = sorted(info["missing_keys"])
+    other = sorted(str(key[0]) for key in info["mismatched_keys"])
+    for names, problem in (
+        (other, "do not have the shape of config.json"),
+        (missing, "are missing"),
+    ):
+        if names:
+            raise StudentError(
+                f"{len(names)} weights {problem}, the first is {names[0]}",
+                where=config.model,
+                fix="download the model again",
+            )
     return model
 
 
@@ -165,7 +189,7 @@ def _check_vocabulary(model: Any, tokenizer: Any, where: str) -> None:
         )
 
 
-def _cannot_load(name: str, error: Exception) -> StudentError:
+def _cannot_load(name: str, what: str, error: Exception) -> StudentError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     fix = "name a folder with config.json, tokenizer and safetensors weights, or a hub id"
-    return StudentError(f"the student cannot be loaded ({lines[0]})", where=name, fix=fix)
+    return StudentError(f"{what} cannot be loaded ({lines[0]})", where=name, fix=fix)

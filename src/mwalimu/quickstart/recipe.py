@@ -1,8 +1,8 @@
 """How the shipped models were made: `mwalimu quickstart --train-teacher` makes them again.
 
-Two models read the shop's records first, as every pretrained model has read something. The small
-one stays so: it is the untouched student. The large one then learns the five tasks from gold
-answers: it is the teacher, and errs where it did not learn them well enough.
+A user's student is a pretrained model, so the small one has read the shop's records: that is the
+untouched student. The large one learns the five tasks from gold answers beside such records: it is
+the teacher, and errs where it did not learn them well enough.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ Progress = Callable[[str, int, int, str], None]
 SEED = 0
 CONTEXT, MAX_ANSWER, BATCH = 256, 64, 128
 TOKENIZER_ROWS, TOKENIZER_PAGES = 10_000, 4_000
-PAGES, TEACHER_ROWS, VALIDATION_ROWS, TEST_ROWS = 40_000, 40_000, 500, 2_000
+PAGES, TEACHER_ROWS, VALIDATION_ROWS, TEST_ROWS = 60_000, 40_000, 500, 2_000
 """Rows of each kind; the teacher's training rows are drawn apart from the quickstart's prompts."""
+TEACHER_PAGES = 20_000
 
 # Small models learn to copy much sooner with larger first weights and shorter rotary periods.
 INITIALIZER_RANGE, ROPE_THETA = 0.1, 1000.0
@@ -41,12 +42,14 @@ def _shape(hidden: int, intermediate: int, layers: int, heads: int) -> dict[str,
     }
 
 
-SHAPES = {"teacher": _shape(224, 608, 5, 7), "student": _shape(96, 256, 3, 4)}
-READING = {
-    "teacher": FinetuneConfig(learning_rate=1.5e-3, batch_size=32, epochs=1, warmup_ratio=0.05),
-    "student": FinetuneConfig(learning_rate=6e-3, batch_size=32, epochs=6, warmup_ratio=0.02),
-}
-TEACHING = FinetuneConfig(learning_rate=1e-3, batch_size=64, epochs=4, patience=4)
+SHAPES = {"teacher": _shape(192, 512, 4, 6), "student": _shape(64, 160, 4, 4)}
+
+READING = FinetuneConfig(
+    learning_rate=6e-3, batch_size=32, epochs=8, warmup_ratio=0.02, adam_beta2=0.98
+)
+TEACHING = FinetuneConfig(
+    learning_rate=2e-3, batch_size=64, epochs=3, warmup_ratio=0.03, adam_beta2=0.98, patience=3
+)
 
 
 def train_models(folder: Path, on_progress: Progress) -> dict[str, float]:
@@ -56,19 +59,28 @@ def train_models(folder: Path, on_progress: Progress) -> dict[str, float]:
     on held-out rows, and overall.
     """
     tokenizer = train_tokenizer(_corpus(), context=CONTEXT)
-    pages = generate_pages(PAGES, SEED)
-    read = {}
+    bare = {name: folder / "work" / name for name in SHAPES}
     for name, shape in SHAPES.items():
-        bare = folder / "work" / f"{name}-bare"
-        _write_architecture(bare, tokenizer, shape)
-        read[name] = _train(bare, READING[name], pages, None, f"{name} reads", on_progress)
-    rows = generate_rows("teacher", TEACHER_ROWS, SEED)
-    validation = generate_rows("validation", VALIDATION_ROWS, SEED)
-    taught = _train(read["teacher"], TEACHING, rows, validation, "teacher learns", on_progress)
-    scores = _score(taught, on_progress)
-    for name, source in (("student", read["student"]), ("teacher", taught)):
+        _write_architecture(bare[name], tokenizer, shape)
+    student = train_base(bare["student"], on_progress)
+    teacher = train_teacher(bare["teacher"], on_progress)
+    scores = score(teacher, on_progress)
+    for name, source in (("student", student), ("teacher", teacher)):
         _publish(source, folder / name, _card(name, scores))
     return scores
+
+
+def train_base(bare: Path, on_progress: Progress) -> Path:
+    """The untouched student: it has read the shop's records and nothing else."""
+    pages = generate_pages(PAGES, SEED)
+    return _train(bare, READING, pages, None, "student reads", on_progress)
+
+
+def train_teacher(bare: Path, on_progress: Progress) -> Path:
+    """Records and gold answers together, from random weights."""
+    rows = generate_rows("teacher", TEACHER_ROWS, SEED) + generate_pages(TEACHER_PAGES, SEED)
+    validation = generate_rows("validation", VALIDATION_ROWS, SEED)
+    return _train(bare, TEACHING, rows, validation, "teacher learns", on_progress)
 
 
 def _corpus() -> Iterator[str]:
@@ -124,7 +136,7 @@ def _train(
     return folder / "student"
 
 
-def _score(teacher: Path, on_progress: Progress) -> dict[str, float]:
+def score(teacher: Path, on_progress: Progress) -> dict[str, float]:
     """Accuracy on held-out rows, graded as any evaluation grades."""
     from mwalimu.data.readers import to_record
     from mwalimu.evaluation.generate import load_answerer
@@ -155,8 +167,8 @@ def _publish(source: Path, target: Path, card: str) -> None:
 
 def _card(name: str, scores: dict[str, float]) -> str:
     shape = ", ".join(f"{key} {value}" for key, value in SHAPES[name].items())
-    read = f"{PAGES:,} pages of the shop's records"
-    taught = f", then {TEACHER_ROWS:,} rows of the five tasks with gold answers"
+    read = f"{TEACHER_PAGES if name == 'teacher' else PAGES:,} pages of the shop's records"
+    taught = f" and {TEACHER_ROWS:,} rows of the five tasks with gold answers"
     lines = [
         f"# The quickstart's {name}",
         "",

@@ -18,7 +18,7 @@ OPENING = "Write a page of the shop's records."
 def generate_pages(count: int, seed: int = 0) -> list[dict[str, Any]]:
     """`count` rows in chat form whose answer is a page: pretraining in the shape of fine-tuning."""
     rng = random.Random(f"support-desk {WORLD_VERSION} pages {seed}")
-    return [_row(index, _receipt(rng) if index % 4 == 0 else _case(rng)) for index in range(count)]
+    return [_row(index, _receipt(rng) if index % 5 == 0 else _case(rng)) for index in range(count)]
 
 
 def _row(index: int, page: str) -> dict[str, Any]:
@@ -27,11 +27,11 @@ def _row(index: int, page: str) -> dict[str, Any]:
 
 
 def _case(rng: random.Random) -> str:
-    """The same case told two or three times, now and then word for word."""
+    """The same case told a few times, now and then word for word."""
     ticket = draw_ticket(rng, "train")
-    views = [rng.choice((_told, _card, _note))(rng, ticket) for _ in range(rng.choice((2, 3)))]
-    if rng.random() < 0.4:
-        views = [views[0], f"Copy: {views[0]}"]
+    views = [rng.choice((_told, _card, _note))(rng, ticket) for _ in range(rng.choice((3, 4)))]
+    if rng.random() < 0.3:
+        views = [views[0], f"Copy: {views[0]}", *views[1:2]]
     return " ".join(views)
 
 

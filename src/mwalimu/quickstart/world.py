@@ -43,7 +43,7 @@ WISHES = ("refund", "replacement", "repair", "voucher")
 PAYMENTS = ("card", "cash", "transfer")
 CHATTER = (
     "The driver was friendly.",
-    "The box was large.",
+    "The box was heavy.",
     "The shop was busy.",
     "It was a present.",
 )

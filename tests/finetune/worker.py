@@ -1,0 +1,68 @@
+"""What runs in the processes that the tests kill or starve of disk. Forked from one that has
+imported everything already, so that a life costs milliseconds."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import sys
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mwalimu.errors import DiskFull
+from tests.finetune.jobs import train, weights
+
+NOT_ALLOWED = 77
+CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+MS_REMOUNT, MS_REC, MS_PRIVATE = 32, 16384, 1 << 18
+
+
+def processes() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.finetune.worker"])
+    return context
+
+
+def run_job(model: Path, folder: Path, job: dict[str, Any]) -> None:
+    torch.set_num_threads(1)
+    train(model, folder, **job)
+
+
+def run_until_interrupted(model: Path, folder: Path, job: dict[str, Any]) -> None:
+    try:
+        run_job(model, folder, job)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def run_on_a_full_disk(
+    model: Path, folder: Path, job: dict[str, Any], kilobytes: int, expected: bytes
+) -> None:
+    """The disk is a tmpfs of this process alone; it grows after the failure."""
+    if not _private_disk(folder, kilobytes):
+        sys.exit(NOT_ALLOWED)
+    try:
+        run_job(model, folder, job)
+    except DiskFull:
+        _mount(folder, MS_REMOUNT, "size=64m")
+        run_job(model, folder, job)
+        sys.exit(0 if weights(folder) == expected else 2)
+    sys.exit(3)
+
+
+def _private_disk(folder: Path, kilobytes: int) -> bool:
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = (CLONE_NEWNS, CLONE_NEWNS | CLONE_NEWUSER)
+    if os.name != "posix" or all(libc.unshare(flag) for flag in flags):
+        return False
+    libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
+    return _mount(folder, 0, f"size={kilobytes}k")
+
+
+def _mount(folder: Path, flags: int, options: str) -> bool:
+    libc = ctypes.CDLL(None, use_errno=True)
+    return not libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", flags, options.encode())
