@@ -2,12 +2,17 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from mwalimu.run import exclusive, sha256_file
+from tests.synthesis.teacher_server import TeacherServer
+from tests.tiny import make_tiny_model
 
 
 def mwalimu(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -80,6 +85,22 @@ def test_generate_twice_skips_and_says_so(tmp_path: Path) -> None:
         (b"", {}, 3, "prompts.jsonl: has no rows"),
         (b'{"prompt": "a"}\n{"prompt"', {}, 3, "prompts.jsonl:2: invalid JSON"),
         ([{"prompt": "a"}], {"data": {"train": "none.jsonl"}}, 3, "no such file"),
+        ([{"prompt": " "}], {}, 3, "prompts.jsonl:1: prompt: is empty"),
+        ([{"messages": [{"role": "bot", "content": "a"}]}], {}, 3, "messages[0].role: is 'bot'"),
+        (
+            [{"messages": [{"role": "assistant", "content": "a"}]}],
+            {},
+            3,
+            "'assistant' where 'user' must stand",
+        ),
+        ([{"id": 1, "prompt": "a"}, {"id": 1, "prompt": "b"}], {}, 3, "also the id of line 1"),
+        (b'{"prompt": "a"}\n{"prompt": "\xff"}', {}, 3, "prompts.jsonl:2: invalid UTF-8"),
+        (
+            [{"prompt": "a"}],
+            {"teacher": {"model": "m", "kind": "local", "base_url": "http://127.0.0.1:9"}},
+            2,
+            "base_url contradicts kind local",
+        ),
         (
             [{"prompt": "a"}],
             {"teacher": {"model": "m", "base_url": "http://127.0.0.1:9/v1", "max_retries": 0}},
@@ -105,6 +126,89 @@ def test_a_missing_config_and_a_broken_student(tmp_path: Path) -> None:
     assert mwalimu("generate", "distill.yaml", cwd=tmp_path).returncode == 0
     broken = one_line(mwalimu("finetune", "distill.yaml", cwd=tmp_path), 5)
     assert "student" in broken
+
+
+def write_answers(folder: Path, rows: list[tuple[str, str]]) -> None:
+    """A run folder whose stage 1 is done, by a teacher that says what the rows say."""
+    answered = folder / "runs" / folder.name
+    write_job(folder, [{"prompt": prompt} for prompt, _ in rows])
+    assert mwalimu("generate", "distill.yaml", cwd=folder).returncode == 0
+    manifest = answered / "run.json"
+    path = answered / "generate" / "train.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line, (_, answer) in zip(lines, rows, strict=True):
+        line["messages"][-1]["content"] = answer
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    listed = json.loads(manifest.read_bytes())
+    listed["stages"]["generate"]["files"]["generate/train.jsonl"] = sha256_file(path)
+    manifest.write_text(json.dumps(listed))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "override", "code", "expected"),
+    [
+        ("x" * 600, "student.method=full", 6, "leave no room for an answer"),
+        ("short", "student.max_length=8", 6, "leave no room for an answer"),
+        ("short", "student.max_length=4096", 5, "the model has 512 positions"),
+        ("short", "finetune.learning_rate=1e38", 6, "not finite"),
+    ],
+)
+def test_training_that_cannot_go_on_is_one_line_and_publishes_nothing(
+    tmp_path: Path, prompt: str, override: str, code: int, expected: str
+) -> None:
+    make_tiny_model(tmp_path / "student")
+    write_answers(tmp_path, [(f"{prompt} {i}", "yes") for i in range(4)])
+    sets = ("--set", override, "--set", "finetune.epochs=9")
+    line = one_line(mwalimu("finetune", "distill.yaml", *sets, cwd=tmp_path), code)
+    assert expected in line
+    assert not (tmp_path / "runs" / tmp_path.name / "finetune" / "student").exists()
+
+
+@pytest.mark.parametrize(
+    ("teacher", "expected"),
+    [({"model": "tinny"}, "did you mean 'tiny'"), ({"api_key_env": "NO_SUCH_KEY"}, "NO_SUCH_KEY")],
+)
+def test_a_wrong_model_or_key_is_told_before_the_first_row(
+    tmp_path: Path, teacher: dict[str, str], expected: str
+) -> None:
+    with TeacherServer(key="right") as server:
+        settings = {"model": "tiny", "base_url": server.url, "api_key_env": "THE_KEY"} | teacher
+        write_job(tmp_path, [{"prompt": "a"}], teacher=settings)
+        result = mwalimu("generate", "distill.yaml", cwd=tmp_path, THE_KEY="right")
+        assert expected in one_line(result, 4)
+        assert not server.asked
+
+
+@pytest.mark.parametrize("limit_kib", [16, 64, 150])
+def test_a_full_disk_has_its_own_code_and_the_next_run_goes_on(
+    tmp_path: Path, limit_kib: int
+) -> None:
+    rows = [{"prompt": f"question {i} {'x' * 300}"} for i in range(300)]
+    write_job(tmp_path, rows)
+    command = [sys.executable, "-c", "from mwalimu.cli import main; main()"]
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_kib << 10, limit_kib << 10))
+
+    result = subprocess.run(
+        [*command, "generate", "distill.yaml"],
+        cwd=tmp_path,
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "no space left" in one_line(result, 7)
+    assert mwalimu("generate", "distill.yaml", cwd=tmp_path).returncode == 0
+    answered = tmp_path / "runs" / tmp_path.name / "generate" / "train.jsonl"
+    assert len(answered.read_text().splitlines()) == 300
+
+
+def test_two_at_once_in_a_run_folder_are_told_apart(tmp_path: Path) -> None:
+    write_job(tmp_path, [{"prompt": "a"}])
+    with exclusive(tmp_path / "r", "run folder"):
+        result = mwalimu("generate", "distill.yaml", "--run", "r", cwd=tmp_path)
+    assert "another mwalimu works in this run folder" in one_line(result, 8)
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def quickstart(
     train_teacher: Annotated[
         bool, typer.Option("--train-teacher", help="make the shipped models again, in --dir/models")
     ] = False,
+    set_: Overrides = None,
 ) -> None:
     """The embedded job: a teacher that ships with mwalimu, distilled and compared."""
     from mwalimu import api
@@ -60,7 +61,7 @@ def quickstart(
         typer.echo("  ".join(f"{task} {score:.1%}" for task, score in scores.items()))
         return
     path = api.write_quickstart(folder)
-    _run_all(path, folder / "run", None)
+    _run_all(path, folder / "run", set_)
 
 
 @app.command()
@@ -148,10 +149,11 @@ def _load(config: Path, overrides: list[str] | None) -> Config:
 def _pipeline(config: Path, run: Path | None, overrides: list[str] | None) -> Iterator[Pipeline]:
     from mwalimu.pipeline import Pipeline
     from mwalimu.progress import live_progress
+    from mwalimu.run import exclusive
 
     resolved = _load(config, overrides)
     root = run or Path("runs") / config.resolve().parent.name
-    with live_progress() as progress:
+    with exclusive(root, "run folder"), live_progress() as progress:
         yield Pipeline(resolved, root, store=Path(".mwalimu") / "answers", progress=progress)
 
 

@@ -74,7 +74,9 @@ class StudentConfig(Section):
     lora_rank: int = Field(16, ge=1)
     lora_alpha: int = Field(32, ge=1)
     lora_dropout: float = Field(0.0, ge=0, lt=1)
-    max_length: int = Field(2048, ge=8, description="tokens of prompt and answer together")
+    max_length: int | None = Field(
+        None, ge=8, description="tokens of a row; 2048, or the student's context if that is less"
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     trust_remote_code: bool = False
 

@@ -17,7 +17,7 @@ from mwalimu.config import Config, dump_config
 from mwalimu.data.readers import load_records
 from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError
-from mwalimu.run import Run, atomic_writer, fingerprint, sha256_file
+from mwalimu.run import Run, atomic_writer, fingerprint, model_hashes, sha256_file
 
 Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, total, note)."""
@@ -160,13 +160,17 @@ class Pipeline:
         return fingerprint(
             {
                 "task": config.task,
-                "teacher": config.teacher.model_dump(exclude=_NOT_IN_ANSWERS),
+                "teacher": self._teacher_facts(),
                 "generate": config.generate.model_dump(),
                 "max_rows": config.data.max_rows,
                 "seed": config.seed,
                 "inputs": {k: self.inputs.hashes.get(k) for k in ("train", "validation")},
             }
         )
+
+    def _teacher_facts(self) -> list[Any]:
+        teacher = self.config.teacher
+        return [teacher.model_dump(exclude=_NOT_IN_ANSWERS), model_hashes(teacher.model)]
 
     def _finetune_fingerprint(self) -> str:
         data = self.run.require("generate").files
@@ -175,6 +179,7 @@ class Pipeline:
             {
                 "data": data,
                 "student": config.student.model_dump(),
+                "model": model_hashes(config.student.model),
                 "finetune": config.finetune.model_dump(),
                 "seed": config.seed,
             }
@@ -184,7 +189,7 @@ class Pipeline:
         return fingerprint(
             {
                 "student": self.run.require("finetune").files,
-                "teacher": self.config.teacher.model_dump(exclude=_NOT_IN_ANSWERS),
+                "teacher": self._teacher_facts(),
                 "evaluate": self.config.evaluate.model_dump(),
                 "inputs": {k: self.inputs.hashes.get(k) for k in ("test", "labelled")},
             }

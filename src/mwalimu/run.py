@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -20,15 +21,16 @@ from mwalimu.errors import DiskFull, RunError
 
 FORMAT_VERSION = 1
 STAGES = ("generate", "finetune", "evaluate", "report")
+MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py")
 
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turns a full disk or quota into `DiskFull`; other errors pass."""
+    """Turns a full disk, quota or file-size limit into `DiskFull`; other errors pass."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise DiskFull(
                 "no space left on the disk",
                 where=str(path),
@@ -72,6 +74,40 @@ def write_json(path: Path, value: Any) -> None:
 def sha256_file(path: Path) -> str:
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def model_hashes(model: str) -> dict[str, str]:
+    """SHA-256 of what decides how a model folder behaves; empty for a hub id.
+
+    The same path may hold another model tomorrow.
+    """
+    folder = Path(model)
+    paths = {path for pattern in MODEL_FILES for path in folder.glob(pattern)}
+    return {path.name: sha256_file(path) for path in sorted(paths) if path.is_file()}
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, what: str) -> Iterator[None]:
+    """One process at a time in `folder`; the lock ends with its holder, however that ends.
+
+    Raises:
+        RunError: another process is in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise RunError(
+            f"another mwalimu works in this {what} now",
+            where=str(folder),
+            fix="wait for it, or work in another folder",
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def fingerprint(value: Any) -> str:

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from mwalimu.config import Config, build_config
 from mwalimu.data.tokenize import encode_prompt
 from mwalimu.errors import DataError, NoTargetTokens, RunError, StudentError
-from mwalimu.finetune.finetune import finetune
+from mwalimu.finetune.finetune import finetune, train_student
 from mwalimu.run import Run, atomic_writer
 from tests.finetune.jobs import SETTINGS, chat, metrics, sums, train, weights
 from tests.tiny import make_tiny_model
@@ -216,6 +216,31 @@ def test_prompts_that_fill_the_student_are_all_named(tmp_path: Path, tiny: Path)
         train(tiny, tmp_path, rows=[*sums(3), full[0]], validation=[full[1]])
     assert "prompts of 2 rows" in str(caught.value) and "full0, full1;" in str(caught.value)
     assert "raise student.max_length (now 64)" in str(caught.value)
+
+
+def test_without_a_max_length_a_row_may_fill_the_context(tmp_path: Path, tiny: Path) -> None:
+    config = make_config(tmp_path, tiny, max_length=None)
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": "x" * 480},
+                {"role": "assistant", "content": "y" * 99},
+            ]
+        }
+    ]
+    summary = train_student(
+        config.student,
+        config.finetune,
+        rows,
+        None,
+        tmp_path / "out",
+        seed=0,
+        stage_fingerprint="",
+        on_progress=lambda *_: None,
+    )
+    # 512 positions less 480 characters and the three tokens around them.
+    assert summary["truncated_rows"] == 1
+    assert summary["target_tokens"] == (512 - 483) * summary["epochs"]
 
 
 def test_a_max_length_beyond_the_model_names_both_numbers(tmp_path: Path, tiny: Path) -> None:

@@ -19,12 +19,11 @@ from mwalimu.finetune.exact import deterministic
 from mwalimu.finetune.rows import Rows, check_rows, encode_rows
 from mwalimu.finetune.student import autocast_wanted, load_student, save_student
 from mwalimu.finetune.trainer import Job, Trainer
-from mwalimu.run import Run, fingerprint, sha256_file, write_json
+from mwalimu.run import Run, fingerprint, model_hashes, sha256_file, write_json
+
+MAX_LENGTH = 2048  # tokens of a row, where the config sets nothing
 
 Progress = Callable[[str, int, int, str], None]
-
-# What decides how a model folder behaves; README and the like do not.
-_MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py")
 
 
 def finetune(
@@ -83,7 +82,7 @@ def train_student(
     job_fingerprint = fingerprint(
         {
             "student": student.model_dump(),
-            "model": _model_hashes(Path(student.model)),
+            "model": model_hashes(student.model),
             "settings": settings.model_dump(exclude={"save_every"}),
             "seed": seed,
             "rows": fingerprint([rows, validation or []]),
@@ -117,8 +116,7 @@ class _Task:
         check_rows(rows, validation)
         self.report(0, 1, "loads the student")
         model, tokenizer = load_student(self.student, seed=self.seed)
-        _check_length(model, self.student)
-        job = self._job(tokenizer, rows, validation)
+        job = self._job(model, tokenizer, rows, validation)
         trainer = Trainer(model, job, self.folder, self.report)
         sizes = _count_parameters(model)
         state = trainer.fit()
@@ -126,9 +124,10 @@ class _Task:
         self._say_done(state, trainer.stopped_early)
         return _summary(state, trainer.stopped_early) | sizes | _count_rows(job)
 
-    def _job(self, tokenizer: Any, rows: Rows, validation: Rows) -> Job:
+    def _job(self, model: Any, tokenizer: Any, rows: Rows, validation: Rows) -> Job:
         self.report(0, 1, "encodes the rows")
-        encoded = encode_rows(tokenizer, [*rows, *validation], self.student.max_length)
+        length = _max_length(model, self.student)
+        encoded = encode_rows(tokenizer, [*rows, *validation], length)
         return Job(
             settings=self.settings,
             train=encoded[: len(rows)],
@@ -154,14 +153,18 @@ def _read_rows(path: Path) -> Rows:
     return rows
 
 
-def _check_length(model: Any, student: StudentConfig) -> None:
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if limit is not None and student.max_length > limit:
+def _max_length(model: Any, student: StudentConfig) -> int:
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    wanted = student.max_length
+    if wanted is None:
+        return min(MAX_LENGTH, context or MAX_LENGTH)
+    if context is not None and wanted > context:
         raise StudentError(
-            f"student.max_length is {student.max_length}, the model has {limit} positions",
+            f"student.max_length is {wanted}, the model has {context} positions",
             where=student.model,
-            fix=f"set student.max_length to {limit} or less",
+            fix=f"set student.max_length to {context} or less, or leave it out",
         )
+    return wanted
 
 
 def _count_parameters(model: Any) -> dict[str, int]:
@@ -189,12 +192,6 @@ def _summary(state: TrainState, stopped_early: bool) -> dict[str, Any]:
         "seconds": round(state.seconds, 1),
         "stopped_early": stopped_early,
     }
-
-
-def _model_hashes(folder: Path) -> dict[str, str]:
-    """Of a student on disk: the same path may hold another model tomorrow."""
-    paths = {path for pattern in _MODEL_FILES for path in folder.glob(pattern)}
-    return {path.name: sha256_file(path) for path in sorted(paths) if path.is_file()}
 
 
 def _files(folder: Path) -> list[Path]:

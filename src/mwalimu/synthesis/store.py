@@ -10,18 +10,18 @@ A frame that was cut by a crash is cut off at the next opening for writing; whol
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import sqlite3
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from mwalimu.errors import RunError
-from mwalimu.run import disk_errors, fsync_folder
+from mwalimu.run import disk_errors, exclusive, fsync_folder
 
 MAGIC = b"mwalimu answers 1\n"
 HEAD = struct.Struct("<c32sII")
@@ -39,15 +39,13 @@ class AnswerStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(folder)
-        try:
-            self._file = _open_segment(folder / SEGMENT)
-            self._index = _open_index(folder / "index.sqlite3")
-            self._end = self._catch_up()
-        except BaseException:
-            os.close(self._lock)
-            raise
+        with ExitStack() as stack:
+            stack.enter_context(exclusive(folder, "answer store"))
+            with disk_errors(folder), _index_errors():
+                self._file = _open_segment(folder / SEGMENT)
+                self._index = _open_index(folder / "index.sqlite3")
+                self._end = self._catch_up()
+            self._lock = stack.pop_all()
 
     def __enter__(self) -> AnswerStore:
         return self
@@ -60,7 +58,7 @@ class AnswerStore:
     ) -> None:
         self._index.close()
         os.close(self._file)
-        os.close(self._lock)
+        self._lock.close()
 
     def get(self, key: str) -> bytes | None:
         """The raw answer to a request, or None."""
@@ -101,7 +99,10 @@ class AnswerStore:
             except OSError:
                 os.ftruncate(self._file, self._end)
                 raise
-            self._end = self._catch_up()
+            # Stored whether or not the index can follow: it catches up at the next opening.
+            self._end += len(packed)
+            with _index_errors():
+                self._catch_up()
 
     def _catch_up(self) -> int:
         """Indexes the frames that the index has not seen; cuts a torn tail; returns the end."""
@@ -126,18 +127,15 @@ class AnswerStore:
         return end
 
 
-def _lock(folder: Path) -> int:
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+@contextmanager
+def _index_errors() -> Iterator[None]:
+    """SQLite has its own words for a full disk."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise RunError(
-            "another mwalimu writes to this answer store now",
-            where=str(folder),
-            fix="wait for it, or work in another folder",
-        ) from None
-    return descriptor
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+            raise OSError(errno.ENOSPC, str(error)) from error
+        raise
 
 
 def _open_segment(path: Path) -> int:

@@ -18,6 +18,7 @@ from mwalimu.config import TeacherConfig
 from mwalimu.data.batched_generation import Answer, generate_batch, on_device
 from mwalimu.data.tokenize import encode_prompt, end_of_turn_id, prepare_tokenizer
 from mwalimu.errors import StudentError, TeacherError, UnknownTeacherModel
+from mwalimu.run import fingerprint, model_hashes
 from mwalimu.teachers.base import Capabilities, Completion, Request, TeacherInfo, Usage
 
 
@@ -77,6 +78,7 @@ class LocalTeacher:
         except StudentError as error:
             raise TeacherError(error.what, where=name, fix=error.fix) from None
         self._model = on_device(model).eval()
+        self.info.model = _identity(name)
 
     def _answer(self, requests: Sequence[Request]) -> list[bytes]:
         prompts = [encode_prompt(self._tokenizer, request.messages) for request in requests]
@@ -117,6 +119,12 @@ def _raw(text: str, reason: str, prompt_tokens: int, count: int, detail: str = "
             "detail": detail,
         }
     )
+
+
+def _identity(name: str) -> str:
+    """In the request keys: a folder is known by its contents, wherever it lies."""
+    hashes = model_hashes(name)
+    return f"{Path(name).name}@{fingerprint(hashes)[:16]}" if hashes else name
 
 
 def _too_long(length: int, limit: int) -> bytes:

@@ -1,0 +1,147 @@
+"""The whole job as a user runs it: killed and resumed, over HTTP, without a test file."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mwalimu.quickstart.job import write_job
+from mwalimu.quickstart.world import generate_rows
+from mwalimu.run import sha256_file
+from tests.model_server import ModelServer
+
+KILLS = 10
+ROWS = {"train": 200, "validation": 40, "test": 40, "labelled": 20}
+SHORT = ("finetune.epochs=2", "finetune.save_every=2", "evaluate.labelled_epochs=2")
+SAME = ("generate/train.jsonl", "generate/validation.jsonl", "finetune/student/model.safetensors")
+
+
+def start(folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    sets = [word for override in (*SHORT, *overrides) for word in ("--set", override)]
+    command = [sys.executable, "-c", "from mwalimu.cli import main; main()", "run"]
+    return subprocess.Popen(
+        [*command, "distill.yaml", "--run", "run", *sets],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> str:
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors.decode()
+    return errors.decode()
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {name: sha256_file(folder / "run" / name) for name in SAME}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """An uninterrupted run of the smaller quickstart job, and its seconds."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_job(folder, rows=ROWS)
+    started = time.monotonic()
+    finish(start(folder))
+    return folder, time.monotonic() - started
+
+
+@pytest.mark.slow
+def test_kill_9_at_ten_random_moments_ends_with_the_same_data_and_student(
+    whole: tuple[Path, float], tmp_path: Path
+) -> None:
+    reference, seconds = whole
+    write_job(tmp_path, rows=ROWS)
+    rng, kills = random.Random(11), 0
+    for _ in range(KILLS):
+        process = start(tmp_path)
+        time.sleep(rng.uniform(0.3, 1.0) * seconds)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    finish(start(tmp_path))
+    assert kills >= 1
+    assert hashes(tmp_path) == hashes(reference)
+    manifest = json.loads((tmp_path / "run" / "run.json").read_bytes())
+    assert set(manifest["stages"]) == {"generate", "finetune", "evaluate", "report"}
+
+
+def test_a_second_run_does_nothing_again(whole: tuple[Path, float]) -> None:
+    folder, _ = whole
+    before = hashes(folder)
+    said = finish(start(folder))
+    for stage in ("generate", "finetune", "evaluate"):
+        assert f"{stage}: 1/1 already done" in said
+    assert hashes(folder) == before
+
+
+def test_ids_and_order_survive_to_the_predictions(whole: tuple[Path, float]) -> None:
+    folder, _ = whole
+
+    def ids(path: Path) -> list[str]:
+        return [json.loads(line)["id"] for line in path.read_bytes().splitlines()]
+
+    asked = ids(folder / "data" / "train.jsonl")
+    accepted = ids(folder / "run" / "generate" / "train.jsonl")
+    rejected = set(ids(folder / "run" / "generate" / "rejects.jsonl"))
+    assert accepted == [row for row in asked if row not in rejected]
+    for arm in ("teacher", "student-before", "student-labels", "student-distilled"):
+        predicted = ids(folder / "run" / "evaluate" / "predictions" / f"{arm}.jsonl")
+        assert predicted == ids(folder / "data" / "test.jsonl")
+
+
+def test_the_same_job_over_http_gets_the_same_answers(
+    whole: tuple[Path, float], tmp_path: Path
+) -> None:
+    """A real server that speaks the OpenAI protocol in front of the shipped teacher."""
+    reference, _ = whole
+    config = yaml.safe_load(write_job(tmp_path, rows=ROWS).read_text(encoding="utf-8"))
+    with ModelServer(Path(config["teacher"]["model"]), key="secret-1") as server:
+        config["teacher"] |= {"model": "teacher", "base_url": server.url, "concurrency": 8}
+        config["teacher"]["api_key_env"] = "QUICKSTART_KEY"
+        (tmp_path / "distill.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        environment = {"QUICKSTART_KEY": "secret-1"}
+        os.environ |= environment
+        try:
+            finish(start(tmp_path))
+        finally:
+            del os.environ["QUICKSTART_KEY"]
+        asked = server.requests
+    assert asked >= ROWS["train"]
+    served, local = texts(tmp_path), texts(reference)
+    # A batch of one and a batch of many may differ in the last bit of a logit.
+    same = sum(served.get(row) == text for row, text in local.items())
+    assert same >= 0.99 * max(len(local), len(served))
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and b"secret-1" in p.read_bytes()]
+
+
+def texts(folder: Path) -> dict[str, str]:
+    path = folder / "run" / "generate" / "train.jsonl"
+    rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+    return {row["id"]: row["messages"][-1]["content"] for row in rows}
+
+
+def test_a_job_without_a_test_file_ends_well_and_says_so(tmp_path: Path) -> None:
+    config = yaml.safe_load(write_job(tmp_path, rows=ROWS).read_text(encoding="utf-8"))
+    config["data"] = {"train": "few.jsonl"}
+    rows: list[dict[str, Any]] = generate_rows("train", 20)
+    prompts = [json.dumps(row | {"messages": row["messages"][:-1]}) for row in rows]
+    (tmp_path / "few.jsonl").write_text("\n".join(prompts), encoding="utf-8")
+    (tmp_path / "distill.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    process = start(tmp_path)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors.decode()
+    assert "not evaluated" in output.decode()
+    assert "No test file was given" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
