@@ -16,7 +16,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mwalimu.config import Config, build_config, load_config
 from mwalimu.data.readers import load_records
@@ -24,8 +24,12 @@ from mwalimu.data.record import Record
 from mwalimu.errors import DataError
 from mwalimu.pipeline import Pipeline, Progress, silent
 
+if TYPE_CHECKING:
+    from mwalimu.estimate import Estimate
+
 __all__ = [
     "Model",
+    "estimate",
     "evaluate",
     "fine_tune_student",
     "finetune",
@@ -42,6 +46,13 @@ __all__ = [
 ]
 
 DEFAULT_STORE = Path(".mwalimu") / "answers"
+
+
+def estimate(config: Config) -> Estimate:
+    """What the job will take, before it takes it. Spends nothing."""
+    from mwalimu.estimate import estimate as estimate_job
+
+    return estimate_job(config)
 
 
 def generate(

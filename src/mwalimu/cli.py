@@ -76,9 +76,9 @@ def init(folder: Annotated[Path, typer.Argument(help="a new folder for the job")
 @app.command()
 def estimate(config: ConfigFile, set_: Overrides = None) -> None:
     """Calls, tokens, dollars and memory of a job. Spends nothing."""
-    from mwalimu.estimate import estimate as estimate_job
+    from mwalimu import api
 
-    typer.echo("\n".join(estimate_job(_load(config, set_)).lines()))
+    typer.echo("\n".join(api.estimate(_load(config, set_)).lines()))
 
 
 @app.command()
