@@ -11,11 +11,17 @@ from mwalimu.quickstart import recipe
 def test_the_recipe_makes_both_models_and_their_cards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = {"TOKENIZER_ROWS": 200, "TOKENIZER_PAGES": 100, "PAGES": 64, "TEACHER_ROWS": 64}
-    sizes |= {"TEACHER_PAGES": 16, "VALIDATION_ROWS": 20, "TEST_ROWS": 20, "MAX_ANSWER": 4}
+    sizes = {"TOKENIZER_ROWS": 200, "TOKENIZER_PAGES": 100, "TEACHER_ROWS": 64}
+    sizes |= {
+        "PRACTICE_ROWS": 32,
+        "STUDENT_PAGES": 32,
+        "STUDENT_EXERCISES": 32,
+        "TEACHER_PAGES": 16,
+    }
+    sizes |= {"VALIDATION_ROWS": 20, "TEST_ROWS": 20, "MAX_ANSWER": 4}
     for name, value in sizes.items():
         monkeypatch.setattr(recipe, name, value)
-    for name in ("READING", "TEACHING"):
+    for name in ("READING", "TEACHING", "PRACTISING"):
         short = getattr(recipe, name).model_copy(update={"epochs": 1, "batch_size": 32})
         monkeypatch.setattr(recipe, name, short)
     said: list[str] = []

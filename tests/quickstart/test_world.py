@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mwalimu.data.readers import to_record
-from mwalimu.quickstart.records import generate_pages
+from mwalimu.quickstart.records import generate_exercises, generate_pages
 from mwalimu.quickstart.world import ADJECTIVES, NOUNS, RETURN_DAYS, generate_rows
 
 SPLITS = ("teacher", "train", "labelled", "validation", "test")
@@ -111,6 +111,6 @@ def test_a_label_agrees_with_what_the_ticket_says(rows: dict[str, list[dict[str,
 def test_the_base_models_pages_tell_no_policy_and_no_held_out_product(
     rows: dict[str, list[dict[str, Any]]],
 ) -> None:
-    pages = generate_pages(2000)
+    pages = generate_pages(2000) + generate_exercises(2000)
     assert not products(pages) & (products(rows["test"]) | products(rows["validation"]))
     assert not any("days" in gold(page) or "?" in gold(page) for page in pages)
