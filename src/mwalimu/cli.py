@@ -175,8 +175,9 @@ def main(command: Callable[[], Any] = app) -> None:
     """The console entry: an error becomes one line on stderr and its exit code."""
     from mwalimu.errors import MwalimuError
 
-    # Waiting OpenMP threads that spin take the cores from whatever else runs on the machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Waiting OpenMP threads that spin for long take the cores from whatever else runs; those that
+    # never spin make small models wait for each other.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         command()
     except MwalimuError as error:

@@ -21,7 +21,7 @@ def test_the_recipe_makes_both_models_and_their_cards(
     sizes |= {"VALIDATION_ROWS": 20, "TEST_ROWS": 20, "MAX_ANSWER": 4}
     for name, value in sizes.items():
         monkeypatch.setattr(recipe, name, value)
-    for name in ("READING", "TEACHING", "PRACTISING"):
+    for name in ("READING", "REREADING", "TEACHING", "PRACTISING"):
         short = getattr(recipe, name).model_copy(update={"epochs": 1, "batch_size": 32})
         monkeypatch.setattr(recipe, name, short)
     said: list[str] = []

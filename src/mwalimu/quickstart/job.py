@@ -13,16 +13,18 @@ import yaml
 from mwalimu.quickstart.world import generate_rows
 from mwalimu.run import atomic_writer
 
-ROWS = {"train": 5000, "validation": 300, "test": 600, "labelled": 150}
+ROWS = {"train": 13000, "validation": 300, "test": 600, "labelled": 150}
 FINETUNE = {
-    "learning_rate": 3e-3,
-    "batch_size": 64,
-    "epochs": 12,
-    "warmup_ratio": 0.05,
-    "weight_decay": 0.01,
-    "patience": 12,
-    "save_every": 200,
+    "learning_rate": 2.5e-3,
+    "batch_size": 16,
+    "epochs": 9,
+    "warmup_ratio": 0.03,
+    "weight_decay": 0.2,
+    "adam_beta2": 0.98,
+    "patience": 9,
+    "save_every": 500,
 }
+LABELLED_EPOCHS = 60  # the baseline has few rows: as many steps as it can use
 
 
 def write_job(folder: Path, *, rows: dict[str, int] | None = None, seed: int = 0) -> Path:
@@ -59,5 +61,9 @@ def job_config(seed: int) -> dict[str, Any]:
         "student": {"model": str(shipped / "student"), "method": "full", "max_length": 256},
         "generate": {"min_ok": 0.9},
         "finetune": FINETUNE,
-        "evaluate": {"max_tokens": 64, "batch_size": 128},
+        "evaluate": {
+            "max_tokens": 64,
+            "batch_size": 128,
+            "labelled_epochs": LABELLED_EPOCHS,
+        },
     }

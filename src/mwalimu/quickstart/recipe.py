@@ -26,6 +26,7 @@ CONTEXT, MAX_ANSWER, BATCH = 256, 64, 128
 TOKENIZER_ROWS, TOKENIZER_PAGES = 10_000, 4_000
 TEACHER_ROWS, TEACHER_PAGES, PRACTICE_ROWS = 40_000, 20_000, 80_000
 STUDENT_PAGES, STUDENT_EXERCISES = 40_000, 40_000
+MORE_PAGES, MORE_EXERCISES = 20_000, 80_000
 VALIDATION_ROWS, TEST_ROWS = 500, 2_000
 """Rows of each kind; the teacher's training rows are drawn apart from the quickstart's prompts."""
 
@@ -47,6 +48,9 @@ SHAPES = {"teacher": _shape(192, 512, 4, 6), "student": _shape(64, 160, 4, 4)}
 
 READING = FinetuneConfig(
     learning_rate=4e-3, batch_size=16, epochs=5, warmup_ratio=0.02, adam_beta2=0.98
+)
+REREADING = FinetuneConfig(
+    learning_rate=2.5e-3, batch_size=16, epochs=4, warmup_ratio=0.02, adam_beta2=0.98
 )
 TEACHING = FinetuneConfig(
     learning_rate=2e-3, batch_size=64, epochs=3, warmup_ratio=0.03, adam_beta2=0.98, patience=3
@@ -77,7 +81,9 @@ def train_models(folder: Path, on_progress: Progress) -> dict[str, float]:
 def train_base(bare: Path, on_progress: Progress) -> Path:
     """The untouched student: it has read records and exercises, and seen none of the tasks."""
     pages = generate_pages(STUDENT_PAGES, SEED) + generate_exercises(STUDENT_EXERCISES, SEED)
-    return _train(bare, READING, pages, None, "student reads", on_progress)
+    read = _train(bare, READING, pages, None, "student reads", on_progress)
+    more = generate_pages(MORE_PAGES, SEED + 1) + generate_exercises(MORE_EXERCISES, SEED + 1)
+    return _train(read, REREADING, more, None, "student reads on", on_progress)
 
 
 def train_teacher(bare: Path, on_progress: Progress) -> Path:
@@ -177,7 +183,8 @@ def _card(name: str, scores: dict[str, float]) -> str:
         rows = TEACHER_ROWS + PRACTICE_ROWS
         pages, rest = TEACHER_PAGES, f"{rows:,} rows of the five tasks with gold answers"
     else:
-        pages, rest = STUDENT_PAGES, f"{STUDENT_EXERCISES:,} exercises in reading and comparing"
+        pages = STUDENT_PAGES + MORE_PAGES
+        rest = f"{STUDENT_EXERCISES + MORE_EXERCISES:,} exercises in reading and comparing"
     lines = [
         f"# The quickstart's {name}",
         "",

@@ -130,9 +130,11 @@ def conversation(rng: random.Random, side: Side) -> Turns:
 
 
 def _decision(ticket: Ticket, age: int, window: int) -> str:
+    """The policy first: what is decided can then be read off."""
+    policy = f"A {ticket.noun} can come back for {window} days."
     if age <= window:
-        return f"Order {ticket.order} is within {window} days: you get a {ticket.wish}."
-    return f"Order {ticket.order} is past {window} days: we offer a repair of the {ticket.noun}."
+        return f"{policy} Order {ticket.order} is within {window} days: you get a {ticket.wish}."
+    return f"{policy} Order {ticket.order} is past {window} days: we offer a repair."
 
 
 def _follow_up(rng: random.Random, ticket: Ticket, side: Side) -> Turns:

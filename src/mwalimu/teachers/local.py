@@ -53,7 +53,9 @@ class LocalTeacher:
 
     def _load(self) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         name = self.config.model
         options = {"local_files_only": Path(name).is_dir(), "trust_remote_code": False}
         try:
