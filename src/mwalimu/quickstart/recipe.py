@@ -44,7 +44,7 @@ def _shape(hidden: int, intermediate: int, layers: int, heads: int) -> dict[str,
     }
 
 
-SHAPES = {"teacher": _shape(192, 512, 4, 6), "student": _shape(64, 160, 4, 4)}
+SHAPES = {"teacher": _shape(192, 512, 4, 6), "student": _shape(64, 152, 4, 4)}
 
 READING = FinetuneConfig(
     learning_rate=4e-3, batch_size=16, epochs=5, warmup_ratio=0.02, adam_beta2=0.98
