@@ -28,8 +28,17 @@ from mwalimu.report import render_table
 CONTEXT = 192
 GOLD_PER_LABEL = 10
 SHAPES = {"teacher": (128, 352, 4, 4), "student": (48, 128, 3, 4)}
-TEACHER = FinetuneConfig(learning_rate=3e-3, batch_size=32, epochs=14, patience=4)
-STUDENT = {"learning_rate": 6e-3, "batch_size": 32, "epochs": 14, "patience": 14}
+TEACHER = FinetuneConfig(
+    learning_rate=2e-3, batch_size=32, epochs=12, weight_decay=0.2, adam_beta2=0.98, patience=12
+)
+STUDENT = {
+    "learning_rate": 4e-3,
+    "batch_size": 16,
+    "epochs": 14,
+    "weight_decay": 0.2,
+    "adam_beta2": 0.98,
+    "patience": 14,
+}
 
 
 def main() -> int:
@@ -113,7 +122,7 @@ def write_job(out: Path, rows: dict[str, list[dict[str, Any]]], teacher: Path) -
         "student": {"model": str(out / "student"), "method": "full", "max_length": CONTEXT},
         "generate": {"min_ok": 0.95, "deduplicate": False},
         "finetune": STUDENT,
-        "evaluate": {"max_tokens": 24, "batch_size": 128, "labelled_epochs": 100},
+        "evaluate": {"max_tokens": 24, "batch_size": 128, "labelled_epochs": 80},
     }
 
 

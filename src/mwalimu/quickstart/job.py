@@ -15,7 +15,7 @@ from mwalimu.run import atomic_writer
 
 ROWS = {"train": 13000, "validation": 300, "test": 600, "labelled": 150}
 FINETUNE = {
-    "learning_rate": 2.5e-3,
+    "learning_rate": 3.5e-3,
     "batch_size": 16,
     "epochs": 9,
     "warmup_ratio": 0.03,
