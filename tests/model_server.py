@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,56 +12,25 @@ from mwalimu.config import TeacherConfig
 from mwalimu.data.record import Message
 from mwalimu.teachers.base import Request, Sampling
 from mwalimu.teachers.local import LocalTeacher
+from tests.loopback import LoopbackServer
 
 
-class ModelServer:
-    """Serves one model under the name `teacher`; use as a context manager."""
+class ModelServer(LoopbackServer):
+    """Serves one model under the name `teacher`, a request at a time."""
+
+    models = ("teacher",)
 
     def __init__(self, folder: Path, *, key: str) -> None:
+        super().__init__()
         self.teacher = LocalTeacher(TeacherConfig(model=str(folder)))
         self.key = key
         self.requests = 0
-        self.url = ""
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
         self._one_at_a_time = asyncio.Lock()
 
-    def __enter__(self) -> ModelServer:
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        self._ready.wait(60)
-        return self
+    async def prepare(self) -> None:
+        await self.teacher.check()
 
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        app = web.Application()
-        app.router.add_get("/v1/models", self._models)
-        app.router.add_post("/v1/chat/completions", self._chat)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        self._loop.run_until_complete(self.teacher.check())
-        self._loop.run_until_complete(runner.setup())
-        self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        self._ready.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
-
-    def _refused(self, request: web.Request) -> bool:
-        return request.headers.get("Authorization") != f"Bearer {self.key}"
-
-    async def _models(self, request: web.Request) -> web.Response:
-        if self._refused(request):
-            return web.json_response({"error": {"message": "bad key"}}, status=401)
-        return web.json_response({"object": "list", "data": [{"id": "teacher"}]})
-
-    async def _chat(self, request: web.Request) -> web.Response:
-        if self._refused(request):
-            return web.json_response({"error": {"message": "bad key"}}, status=401)
+    async def chat(self, request: web.Request) -> web.Response:
         body: dict[str, Any] = await request.json()
         self.requests += 1
         messages = tuple(Message(m["role"], m["content"]) for m in body["messages"])

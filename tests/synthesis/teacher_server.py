@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
+
+from tests.loopback import LoopbackServer
 
 Fault = Callable[[str, int], web.Response | str | None]
 """(prompt, how often it was asked) -> a response to send instead, "drop", or None."""
@@ -28,58 +29,23 @@ def completion(text: str, **choice: Any) -> dict[str, Any]:
     }
 
 
-class TeacherServer:
-    """Runs in a thread on a free loopback port; use as a context manager."""
+class TeacherServer(LoopbackServer):
+    """Answers `answer_to(prompt)` unless `fault` has something else to send."""
+
+    models = ("tiny", "large")
 
     def __init__(
         self, fault: Fault | None = None, *, latency_s: float = 0.0, key: str | None = None
     ) -> None:
+        super().__init__()
         self.fault = fault
         self.latency_s = latency_s
         self.key = key
         self.asked: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
         self.in_flight = self.most_in_flight = 0
-        self.url = ""
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
 
-    def __enter__(self) -> TeacherServer:
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        app = web.Application()
-        app.router.add_get("/v1/models", self._models)
-        app.router.add_post("/v1/chat/completions", self._chat)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        self._loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        self._loop.run_until_complete(site.start())
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        self._ready.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
-
-    def _authorised(self, request: web.Request) -> bool:
-        return self.key is None or request.headers.get("Authorization") == f"Bearer {self.key}"
-
-    async def _models(self, request: web.Request) -> web.Response:
-        if not self._authorised(request):
-            return web.json_response({"error": {"message": "bad key"}}, status=401)
-        return web.json_response({"data": [{"id": "tiny"}, {"id": "large"}]})
-
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        if not self._authorised(request):
-            return web.json_response({"error": {"message": "bad key"}}, status=401)
+    async def chat(self, request: web.Request) -> web.StreamResponse:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
