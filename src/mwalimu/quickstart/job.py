@@ -15,13 +15,13 @@ from mwalimu.run import atomic_writer
 
 ROWS = {"train": 13000, "validation": 300, "test": 600, "labelled": 150}
 FINETUNE = {
-    "learning_rate": 2.5e-3,
-    "batch_size": 8,
-    "epochs": 8,
+    "learning_rate": 3.5e-3,
+    "batch_size": 16,
+    "epochs": 9,
     "warmup_ratio": 0.03,
     "weight_decay": 0.2,
     "adam_beta2": 0.98,
-    "patience": 8,
+    "patience": 9,
     "save_every": 1000,
 }
 LABELLED_EPOCHS = 40  # the baseline has few rows: as many steps as it can use

@@ -44,7 +44,7 @@ def _shape(hidden: int, intermediate: int, layers: int, heads: int) -> dict[str,
     }
 
 
-SHAPES = {"teacher": _shape(192, 512, 4, 6), "student": _shape(64, 152, 4, 4)}
+SHAPES = {"teacher": _shape(192, 512, 4, 6), "student": _shape(64, 160, 4, 4)}
 
 READING = FinetuneConfig(
     learning_rate=4e-3, batch_size=16, epochs=5, warmup_ratio=0.02, adam_beta2=0.98
@@ -69,7 +69,7 @@ def train_models(folder: Path, on_progress: Progress) -> dict[str, float]:
     tokenizer = train_tokenizer(_corpus(), context=CONTEXT)
     bare = {name: folder / "work" / name for name in SHAPES}
     for name, shape in SHAPES.items():
-        _write_architecture(bare[name], tokenizer, shape)
+        _write_architecture(bare[name], tokenizer, shape, tied=name == "student")
     student = train_base(bare["student"], on_progress)
     teacher = train_teacher(bare["teacher"], on_progress)
     scores = score(teacher, on_progress)
@@ -103,14 +103,14 @@ def _corpus() -> Iterator[str]:
         yield from (message["content"] for message in row["messages"])
 
 
-def _write_architecture(folder: Path, tokenizer: Any, shape: dict[str, int]) -> None:
+def _write_architecture(folder: Path, tokenizer: Any, shape: dict[str, int], *, tied: bool) -> None:
     """A folder without weights: a student of mwalimu starts such a one from the seed."""
     from transformers import LlamaConfig
 
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         max_position_embeddings=CONTEXT,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         initializer_range=INITIALIZER_RANGE,
         rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
         bos_token_id=None,
