@@ -13,6 +13,8 @@ def test_the_recipe_makes_both_models_and_their_cards(
 ) -> None:
     sizes = {"TOKENIZER_ROWS": 200, "TOKENIZER_PAGES": 100, "TEACHER_ROWS": 64}
     sizes |= {
+        "MORE_PAGES": 16,
+        "MORE_EXERCISES": 16,
         "PRACTICE_ROWS": 32,
         "STUDENT_PAGES": 32,
         "STUDENT_EXERCISES": 32,
