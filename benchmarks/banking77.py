@@ -29,15 +29,15 @@ CONTEXT = 192
 GOLD_PER_LABEL = 10
 SHAPES = {"teacher": (128, 352, 4, 4), "student": (48, 128, 3, 4)}
 TEACHER = FinetuneConfig(
-    learning_rate=2e-3, batch_size=32, epochs=12, weight_decay=0.2, adam_beta2=0.98, patience=12
+    learning_rate=1e-3, batch_size=16, epochs=9, weight_decay=0.2, adam_beta2=0.98, patience=12
 )
 STUDENT = {
     "learning_rate": 4e-3,
     "batch_size": 16,
-    "epochs": 14,
+    "epochs": 10,
     "weight_decay": 0.2,
     "adam_beta2": 0.98,
-    "patience": 14,
+    "patience": 10,
 }
 
 
@@ -72,7 +72,7 @@ def write_models(out: Path, rows: list[dict[str, Any]]) -> None:
     from transformers import LlamaConfig
 
     texts = (message["content"] for row in rows for message in row["messages"])
-    tokenizer = train_tokenizer(texts, context=CONTEXT, vocabulary=2048)
+    tokenizer = train_tokenizer(texts, context=CONTEXT, vocabulary=4096)
     for name, (hidden, intermediate, layers, heads) in SHAPES.items():
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -122,7 +122,7 @@ def write_job(out: Path, rows: dict[str, list[dict[str, Any]]], teacher: Path) -
         "student": {"model": str(out / "student"), "method": "full", "max_length": CONTEXT},
         "generate": {"min_ok": 0.95, "deduplicate": False},
         "finetune": STUDENT,
-        "evaluate": {"max_tokens": 24, "batch_size": 128, "labelled_epochs": 80},
+        "evaluate": {"max_tokens": 24, "batch_size": 128, "labelled_epochs": 40},
     }
 
 
