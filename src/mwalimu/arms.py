@@ -57,24 +57,22 @@ def _teacher_arm(config: Config, store: Path, test: list[Record], progress: Prog
 
 def _usd_per_1k(config: Config, outcomes: list[Outcome]) -> float | None:
     """At the configured prices; unknown without them."""
-    teacher = config.teacher
-    if teacher.usd_per_million_input is None or teacher.usd_per_million_output is None:
-        return None
     usage = [o.completion.usage for o in outcomes if o.completion]
-    if not usage:
-        return None
-    paid = sum(u.prompt_tokens for u in usage) * teacher.usd_per_million_input
-    paid += sum(u.completion_tokens for u in usage) * teacher.usd_per_million_output
-    return paid / 1e6 / len(usage) * 1000
+    prompt, completion = (
+        sum(u.prompt_tokens for u in usage),
+        sum(u.completion_tokens for u in usage),
+    )
+    usd = config.teacher.usd(prompt, completion)
+    return None if usd is None or not usage else usd / len(usage) * 1000
 
 
 def _untouched_arm(config: Config, run: Run) -> Arm:
     from mwalimu.finetune.student import load_student, save_student
 
+    # Always anew: a folder of an earlier config would be another student.
     folder = run.path("evaluate", "arms", "student-before")
-    if not (folder / "config.json").exists():
-        model, tokenizer = load_student(config.student, seed=config.seed)
-        save_student(model, tokenizer, folder)
+    model, tokenizer = load_student(config.student, seed=config.seed)
+    save_student(model, tokenizer, folder)
     return _arm("student-before", folder)
 
 

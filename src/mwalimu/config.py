@@ -57,6 +57,13 @@ class TeacherConfig(Section):
             raise ValueError(f"teacher.base_url contradicts kind {self.kind}; drop one of them")
         return self
 
+    def usd(self, prompt_tokens: float, completion_tokens: float) -> float | None:
+        """What these tokens cost at the configured prices; None where a price is unknown."""
+        if self.usd_per_million_input is None or self.usd_per_million_output is None:
+            return None
+        paid = prompt_tokens * self.usd_per_million_input
+        return (paid + completion_tokens * self.usd_per_million_output) / 1e6
+
     @property
     def resolved_kind(self) -> Literal["local", "openai_compatible", "fake"]:
         if self.kind != "auto":

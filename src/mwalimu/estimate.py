@@ -109,10 +109,7 @@ def _usd(config: Config, prompt_tokens: int, answer_tokens: int) -> float | None
     teacher = config.teacher
     if teacher.resolved_kind != "openai_compatible":
         return 0.0
-    if teacher.usd_per_million_input is None or teacher.usd_per_million_output is None:
-        return None
-    cost = prompt_tokens * teacher.usd_per_million_input
-    return (cost + answer_tokens * teacher.usd_per_million_output) / 1e6
+    return teacher.usd(prompt_tokens, answer_tokens)
 
 
 def _parameters(student: Path) -> int | None:

@@ -191,11 +191,7 @@ def _line(row: dict[str, Any]) -> bytes:
 
 def _usd(config: Config, tokens: Counter[str]) -> float | None:
     """The price of the answers used, whenever they were paid; unknown stays unknown."""
-    teacher = config.teacher
-    if teacher.usd_per_million_input is None or teacher.usd_per_million_output is None:
-        return None
-    paid = tokens["prompt"] * teacher.usd_per_million_input
-    return (paid + tokens["completion"] * teacher.usd_per_million_output) / 1e6
+    return config.teacher.usd(tokens["prompt"], tokens["completion"])
 
 
 def _summary(ledger: dict[str, Any]) -> dict[str, Any]:
