@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,7 @@ class Pipeline:
         return fingerprint(
             {
                 "task": config.task,
-                "teacher": self._teacher_facts(),
+                "teacher": self._teacher_facts,
                 "generate": config.generate.model_dump(),
                 "max_rows": config.data.max_rows,
                 "seed": config.seed,
@@ -168,7 +169,9 @@ class Pipeline:
             }
         )
 
+    @cached_property
     def _teacher_facts(self) -> list[Any]:
+        """Read once: the hashes of a large local teacher take their time."""
         teacher = self.config.teacher
         return [teacher.model_dump(exclude=_NOT_IN_ANSWERS), model_hashes(teacher.model)]
 
@@ -189,7 +192,7 @@ class Pipeline:
         return fingerprint(
             {
                 "student": self.run.require("finetune").files,
-                "teacher": self._teacher_facts(),
+                "teacher": self._teacher_facts,
                 "evaluate": self.config.evaluate.model_dump(),
                 "inputs": {k: self.inputs.hashes.get(k) for k in ("test", "labelled")},
             }
