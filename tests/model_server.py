@@ -36,8 +36,8 @@ class ModelServer(LoopbackServer):
         messages = tuple(Message(m["role"], m["content"]) for m in body["messages"])
         sampling = Sampling(body["temperature"], body["top_p"], body["max_tokens"], body["seed"])
         async with self._one_at_a_time:
-            (raw,) = await self.teacher.send([Request("teacher", messages, sampling)])
-        answer = self.teacher.parse(raw)
+            (reply,) = await self.teacher.send([Request("teacher", messages, sampling)])
+        answer = self.teacher.parse(reply.raw)
         usage = {
             "prompt_tokens": answer.usage.prompt_tokens,
             "completion_tokens": answer.usage.completion_tokens,

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mwalimu.data.readers import load_records
+from mwalimu.data.dataset import load_records
 from mwalimu.data.record import Message, Record
 from mwalimu.errors import DataError
 

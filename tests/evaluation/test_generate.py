@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from mwalimu.data.batched_generation import Answer
 from mwalimu.data.record import Message, Record
 from mwalimu.errors import StudentError
 from mwalimu.evaluation.generate import UNANSWERED, Answerer, load_answerer
@@ -52,7 +53,7 @@ def test_batches_answer_like_greedy_one_at_a_time(tmp_path: Path, arch: str) -> 
     for row, answer in zip(plain, answers, strict=True):
         ids, stopped = cut(row, answerer.ends)
         text = answerer.tokenizer.decode(ids, skip_special_tokens=True).strip()
-        assert answer == (text, len(ids) + stopped, stopped)
+        assert answer == Answer(text, len(ids) + stopped, stopped)
     assert any(answer.stopped for answer in answers)
     assert done == [2, 4, 5]
 

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
+
+from mwalimu.data.token_scores import ScoreRecorder, TokenScore, TokenTexts
 
 
 class Answer(NamedTuple):
-    """`tokens` counts the ending one; `stopped`: the model itself ended, before the limit."""
+    """`tokens` counts the ending one, or all of a stop string; `stopped`: it ended by itself.
+
+    `scores`, where asked for, are those of the answer's own tokens, before its text is stripped:
+    neither the ending token nor any that reaches into a stop string is among them.
+    """
 
     text: str
     tokens: int
+    stopped: bool
+    scores: tuple[TokenScore, ...] | None = None
+
+
+class Reading(NamedTuple):
+    """The meaning of generated ids; the first `kept` of them are the answer's own."""
+
+    text: str
+    tokens: int
+    kept: int
     stopped: bool
 
 
@@ -24,18 +42,24 @@ def generate_batch(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
+    stop: Sequence[str] = (),
+    top_logprobs: int = 0,
 ) -> list[Answer]:
     """The answers to `prompts` (ids, each fitting the context), in order; greedy at temperature 0.
 
-    `ends` are the ids any of which ends an answer. What the model's own generation config sets
-    beside sampling, a repetition penalty say, holds. Sampling depends on `seed` alone.
+    `ends` are the ids any of which ends an answer, as does any text of `stop`, which is cut off.
+    What the model's own generation config sets beside sampling, a repetition penalty say, holds.
+    Sampling depends on `seed` alone. With `top_logprobs` > 0 each answer has its `scores`, with so
+    many alternatives a token: what `token_scores` records, whatever the sampling.
     """
     import torch
 
     ids_BT, mask_BT = _left_padded(prompts, tokenizer.pad_token_id, model.device)
+    width = ids_BT.shape[1]
     sampled = temperature > 0
+    recorder = ScoreRecorder(model, top_logprobs) if top_logprobs else None
     torch.manual_seed(seed)
-    with torch.inference_mode():
+    with torch.inference_mode(), recorder or nullcontext():
         output_BT = model.generate(
             input_ids=ids_BT,
             attention_mask=mask_BT,
@@ -46,15 +70,64 @@ def generate_batch(
             top_k=0 if sampled else None,
             eos_token_id=sorted(ends),
             pad_token_id=tokenizer.pad_token_id,
+            stopping_criteria=[_StopText(tokenizer, stop, width)] if stop else None,
+            disable_compile=True if recorder else None,  # a compiled pass may leave the hook out
         )
-    return [_read(tokenizer, row, ends) for row in output_BT[:, ids_BT.shape[1] :].tolist()]
+    answers_BT = output_BT[:, width:]
+    readings = [read_ids(tokenizer, row, ends, stop) for row in answers_BT.tolist()]
+    if recorder is None:
+        return [Answer(r.text, r.tokens, r.stopped) for r in readings]
+    scores = recorder.scores(answers_BT, TokenTexts(tokenizer))
+    return [
+        Answer(r.text, r.tokens, r.stopped, tuple(row[: r.kept]))
+        for r, row in zip(readings, scores, strict=True)
+    ]
 
 
-def on_device(model: Any) -> Any:
-    """CUDA in the checkpoint's own precision; float32 on the CPU, where half precision is slow."""
-    import torch
+def read_ids(
+    tokenizer: Any, ids: Sequence[int], ends: Collection[int], stop: Sequence[str] = ()
+) -> Reading:
+    """What generated ids say, up to the first of `ends` or the first text of `stop`."""
+    length = next((i for i, token in enumerate(ids) if token in ends), len(ids))
 
-    return model.to("cuda") if torch.cuda.is_available() else model.float()
+    def text_of(count: int) -> str:
+        return str(tokenizer.decode(ids[:count], skip_special_tokens=True))
+
+    text = text_of(length)
+    cut = _first(text, stop)
+    if cut is None:
+        stopped = length < len(ids)
+        return Reading(text.strip(), length + stopped, length, stopped)
+    counts = range(length + 1)
+    used = bisect_left(counts, True, key=lambda n: _first(text_of(n), stop) is not None)
+    kept = bisect_right(counts, cut, key=lambda n: len(text_of(n))) - 1
+    return Reading(text[:cut].strip(), used, kept, True)
+
+
+class _StopText:
+    """Ends the rows whose last tokens spell a stop string; `read_ids` decides what that means."""
+
+    def __init__(self, tokenizer: Any, stop: Sequence[str], width: int) -> None:
+        self.tokenizer = tokenizer
+        self.stop = stop
+        self.width = width
+        # A character takes four byte tokens at most; some tokens say nothing.
+        self.window = 4 * max(map(len, stop)) + 8
+
+    def __call__(self, ids_BT: Any, scores: Any, **kwargs: Any) -> Any:
+        import torch
+
+        start = max(self.width, ids_BT.shape[1] - self.window)
+        rows = ids_BT[:, start:].tolist()
+        texts = [self.tokenizer.decode(row, skip_special_tokens=True) for row in rows]
+        done = [_first(text, self.stop) is not None for text in texts]
+        return torch.tensor(done, device=ids_BT.device)
+
+
+def _first(text: str, stop: Sequence[str]) -> int | None:
+    """Where the first stop string begins."""
+    places = [place for s in stop if (place := text.find(s)) >= 0]
+    return min(places, default=None)
 
 
 def _left_padded(prompts: Sequence[list[int]], pad: int, device: Any) -> tuple[Any, Any]:
@@ -64,10 +137,3 @@ def _left_padded(prompts: Sequence[list[int]], pad: int, device: Any) -> tuple[A
     ids = [[pad] * (width - len(row)) + row for row in prompts]
     mask = [[0] * (width - len(row)) + [1] * len(row) for row in prompts]
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
-
-
-def _read(tokenizer: Any, row: list[int], ends: Collection[int]) -> Answer:
-    length = next((i for i, token in enumerate(row) if token in ends), len(row))
-    stopped = length < len(row)
-    text = tokenizer.decode(row[:length], skip_special_tokens=True).strip()
-    return Answer(text, length + stopped, stopped)

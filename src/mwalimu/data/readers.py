@@ -4,7 +4,8 @@ Reads JSONL, CSV and Parquet, each also gzipped (`.jsonl.gz`, `.csv.gz`). A row 
     {"messages": [{"role", "content"}, ...]}  a chat; a last assistant turn is the gold answer
     {"prompt": ..., "completion": ...}                completion is optional
     {"input": ..., "output": ...}                     output is optional
-and may carry `id`, `task`, `system` and `metadata`.
+and may carry `id`, `task`, `system`, `tools` and `metadata`. In a chat an assistant turn may have
+`tool_calls`, and turns of role "tool" with their `tool_call_id` answer them, in OpenAI's form.
 """
 
 from __future__ import annotations
@@ -12,18 +13,19 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
 import orjson
 
+from mwalimu.data.chat import BadValue as BadValue
+from mwalimu.data.chat import check_messages, check_tools, split_reference, text_value
 from mwalimu.data.record import Message, Record
 from mwalimu.errors import DataError
 
 SHOWN_PROBLEMS = 20
-ROLES = ("system", "user", "assistant")
 PAIRS = (("prompt", "completion"), ("input", "output"))
 
 
@@ -41,44 +43,13 @@ class BadRow:
         return f"{path}:{self.line}:{field} {self.problem}; {self.fix}"
 
 
-class _BadValue(Exception):
-    def __init__(self, field: str, problem: str, fix: str) -> None:
-        super().__init__(problem)
-        self.field, self.problem, self.fix = field, problem, fix
+def default_id(split: str, line: int) -> str:
+    """The id of a row that brings none."""
+    return f"{split}-{line:06d}"
 
 
-def load_records(path: Path, *, task: str, split: str) -> list[Record]:
-    """All rows of `path`; rows without an id get `<split>-<row number>`.
-
-    Raises:
-        DataError: the file is missing or empty, or lists every bad row as file:line: field.
-    """
-    problems: list[BadRow] = []
-    records: list[Record] = []
-    seen: dict[str, int] = {}
-    for line, item in read_rows(path):
-        if isinstance(item, BadRow):
-            problems.append(item)
-            continue
-        try:
-            record = to_record(item, task=task, default_id=f"{split}-{line:06d}")
-        except _BadValue as bad:
-            problems.append(BadRow(line, bad.field, bad.problem, bad.fix))
-            continue
-        if record.id in seen:
-            problem = f"{record.id!r} is also the id of line {seen[record.id]}"
-            problems.append(BadRow(line, "id", problem, "give every row an id of its own"))
-            continue
-        seen[record.id] = line
-        records.append(record)
-    if problems:
-        raise _data_error(path, problems)
-    if not records:
-        raise DataError("has no rows", where=str(path), fix="put one JSON object on each line")
-    return records
-
-
-def _data_error(path: Path, problems: list[BadRow]) -> DataError:
+def bad_rows_error(path: Path, problems: list[BadRow]) -> DataError:
+    """One error for all bad rows of a file."""
     shown = [problem.render(path) for problem in problems[:SHOWN_PROBLEMS]]
     more = len(problems) - len(shown)
     tail = f"\n... and {more} more" if more > 0 else ""
@@ -165,25 +136,40 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
         for batch in parquet.ParquetFile(path).iter_batches(batch_size=1024):
             for row in batch.to_pylist():
                 number += 1
-                yield number, {key: value for key, value in row.items() if value is not None}
+                yield number, _without_nulls(row)
     except (pyarrow.lib.ArrowException, OSError) as error:
         first = str(error).splitlines()[0]
         raise DataError(f"is not a readable Parquet file ({first})", where=str(path)) from None
 
 
+def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
+    """Parquet gives every message and every tool the fields of all others, as nulls."""
+    given = {key: value for key, value in row.items() if value is not None}
+    for key in given.keys() & {"messages", "tools"}:
+        given[key] = _pruned(given[key])
+    return given
+
+
+def _pruned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _pruned(item) for key, item in value.items() if item is not None}
+    return [_pruned(item) for item in value] if isinstance(value, list) else value
+
+
 def to_record(row: dict[str, Any], *, task: str, default_id: str) -> Record:
-    """The typed row. Raises `_BadValue` with the field at fault."""
+    """The typed row. Raises `BadValue` with the field at fault."""
     identifier = row.get("id", default_id)
     if not isinstance(identifier, str | int) or identifier == "":
-        raise _BadValue("id", "must be a text or a whole number", "or leave it out")
+        raise BadValue("id", "must be a text or a whole number", "or leave it out")
     metadata = row.get("metadata", {})
     if not isinstance(metadata, dict):
-        raise _BadValue("metadata", "must be an object", "or leave it out")
+        raise BadValue("metadata", "must be an object", "or leave it out")
     row_task = row.get("task", task)
     if not isinstance(row_task, str):
-        raise _BadValue("task", "must be a text", "or leave it out")
+        raise BadValue("task", "must be a text", "or leave it out")
+    tools = check_tools(row.get("tools"))
     messages, reference = _messages(row)
-    return Record(str(identifier), row_task, messages, reference, metadata)
+    return Record(str(identifier), row_task, messages, reference, metadata, tools)
 
 
 def _messages(row: dict[str, Any]) -> tuple[tuple[Message, ...], str | None]:
@@ -192,7 +178,7 @@ def _messages(row: dict[str, Any]) -> tuple[tuple[Message, ...], str | None]:
     for prompt_key, answer_key in PAIRS:
         if prompt_key in row:
             return _from_pair(row, prompt_key, answer_key)
-    raise _BadValue(
+    raise BadValue(
         "messages", "is missing", "give 'messages', or 'prompt', or 'input' in every row"
     )
 
@@ -200,55 +186,8 @@ def _messages(row: dict[str, Any]) -> tuple[tuple[Message, ...], str | None]:
 def _from_pair(
     row: dict[str, Any], prompt_key: str, answer_key: str
 ) -> tuple[tuple[Message, ...], str | None]:
-    messages = [Message("user", _text(row[prompt_key], prompt_key))]
+    messages = [Message("user", text_value(row[prompt_key], prompt_key))]
     if row.get("system"):
-        messages.insert(0, Message("system", _text(row["system"], "system")))
+        messages.insert(0, Message("system", text_value(row["system"], "system")))
     answer = row.get(answer_key)
-    return tuple(messages), None if answer is None else _text(answer, answer_key)
-
-
-def check_messages(value: Any) -> list[Message]:
-    """A chat: an optional system turn, then user and assistant in turn, user first."""
-    if not isinstance(value, list) or not value:
-        raise _BadValue("messages", "must be a list with at least one message", "add a user turn")
-    messages = [_message(item, index) for index, item in enumerate(value)]
-    turns: Iterable[tuple[int, Message]] = enumerate(messages)
-    expected = "user"
-    for index, message in turns:
-        if index == 0 and message.role == "system":
-            continue
-        if message.role != expected:
-            raise _BadValue(
-                f"messages[{index}].role",
-                f"is {message.role!r} where {expected!r} must stand",
-                "order the turns: system (optional), user, assistant, user, ...",
-            )
-        expected = "assistant" if expected == "user" else "user"
-    if messages[-1].role == "system":
-        raise _BadValue("messages", "has only a system turn", "add a user turn")
-    return messages
-
-
-def _message(item: Any, index: int) -> Message:
-    where = f"messages[{index}]"
-    if not isinstance(item, dict):
-        raise _BadValue(where, "must be an object", 'write {"role": ..., "content": ...}')
-    role = item.get("role")
-    if role not in ROLES:
-        raise _BadValue(f"{where}.role", f"is {role!r}", f"use one of {', '.join(ROLES)}")
-    return Message(role, _text(item.get("content"), f"{where}.content"))
-
-
-def _text(value: Any, field: str) -> str:
-    if not isinstance(value, str):
-        raise _BadValue(field, f"is {type(value).__name__}, not a text", "write a text")
-    if not value.strip():
-        raise _BadValue(field, "is empty", "fill it in or remove the row")
-    return value
-
-
-def split_reference(messages: list[Message]) -> tuple[tuple[Message, ...], str | None]:
-    """Takes a closing assistant turn off as the gold answer."""
-    if messages[-1].role == "assistant":
-        return tuple(messages[:-1]), messages[-1].content
-    return tuple(messages), None
+    return tuple(messages), None if answer is None else text_value(answer, answer_key)

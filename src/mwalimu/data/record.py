@@ -5,38 +5,52 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """One turn. `tool_calls` (assistant) and `tool_call_id` (tool) are kept as they were given."""
+
     role: Role
     content: str
+    tool_calls: tuple[Json, ...] = ()
+    tool_call_id: str = ""
 
-    def to_json(self) -> dict[str, str]:
-        return {"role": self.role, "content": self.content}
+    def to_json(self) -> Json:
+        message: Json = {"role": self.role, "content": self.content}
+        if self.tool_calls:
+            message["tool_calls"] = list(self.tool_calls)
+        if self.tool_call_id:
+            message["tool_call_id"] = self.tool_call_id
+        return message
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """A prompt and, where known, its gold answer.
 
-    `messages` ends with a user turn. `reference` is the gold answer (None when unlabelled);
-    `metadata` is the user's own and is carried along untouched.
+    `messages` ends with a user or a tool turn. `reference` is the gold answer (None when
+    unlabelled); `tools` are the functions that the assistant may call; `metadata` is the user's
+    own and is carried along untouched.
     """
 
     id: str
     task: str
     messages: tuple[Message, ...]
     reference: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: Json = field(default_factory=dict)
+    tools: tuple[Json, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The chat form: the reference, if any, is the last assistant message."""
         messages = [message.to_json() for message in self.messages]
         if self.reference is not None:
             messages.append({"role": "assistant", "content": self.reference})
-        row: dict[str, Any] = {"id": self.id, "task": self.task, "messages": messages}
+        row: Json = {"id": self.id, "task": self.task, "messages": messages}
+        if self.tools:
+            row["tools"] = list(self.tools)
         if self.metadata:
             row["metadata"] = self.metadata
         return row

@@ -1,8 +1,9 @@
 """The only place where chat becomes token ids, so that training and generation cannot disagree.
 
-Two guarantees. What a user or a teacher wrote is text: a content that spells `<|im_end|>` is
-learned and asked as those characters, never as the control token. And the end-of-turn token is a
-target exactly once, told by its position: a tokenizer whose pad token equals it loses nothing.
+Two guarantees. What a user or a teacher wrote is text: a content, a tool or a call that spells
+`<|im_end|>` is learned and asked as those characters, never as the control token. And the
+end-of-turn token is a target exactly once, told by its position: a tokenizer whose pad token equals
+it loses nothing.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from jinja2 import TemplateError
 
-from mwalimu.data.record import Message
+from mwalimu.data.record import Json, Message
+from mwalimu.data.tool_rendering import ToolSupport, adapt, find_support
 from mwalimu.errors import NoTargetTokens, StudentError
 
-Chat = Sequence[Message | Mapping[str, str]]
+Chat = Sequence[Message | Mapping[str, Any]]
 
 FALLBACK_TEMPLATE = (
     "{{ bos_token or '' }}{% for message in messages %}"
@@ -29,8 +32,10 @@ FALLBACK_TEMPLATE = (
 """For tokenizers without a chat template: ChatML whose turns end with the tokenizer's own EOS."""
 
 # Private-use characters stand for text that spells a control token while the template is rendered.
+# A template that prints a value as Python or as ASCII JSON spells them with a backslash.
 _MARK_OPEN, _MARK_CLOSE = "\ue0fe", "\ue0ff"
-_MARK = re.compile(f"{_MARK_OPEN}(\\d+){_MARK_CLOSE}")
+_MARK = re.compile(r"(?:\ue0fe|\\ue0fe)(\d+)(?:\ue0ff|\\ue0ff)")
+_FORGED = r"\ue0fe|\ue0ff|\\ue0f[ef]"  # written by a user, these are text too
 _ANSWER = "mwalimu answer"
 
 
@@ -48,10 +53,11 @@ class Encoded:
 class _Control:
     """What is fixed for a tokenizer: its control ids, their spelling, the end of a turn."""
 
-    template: str
+    template: Any
     ids: frozenset[int]
-    pattern: re.Pattern[str] | None
+    pattern: re.Pattern[str]
     end_of_turn: int
+    support: ToolSupport
 
 
 _CONTROL: WeakKeyDictionary[Any, _Control] = WeakKeyDictionary()
@@ -72,18 +78,26 @@ def prepare_tokenizer(tokenizer: Any) -> None:
     tokenizer.padding_side = "right"
 
 
-def encode_example(tokenizer: Any, messages: Chat, *, max_length: int, row_id: str = "") -> Encoded:
-    """Prompt, answer and end of turn; the last message is the answer.
+def encode_example(
+    tokenizer: Any,
+    messages: Chat,
+    tools: Sequence[Json] = (),
+    *,
+    max_length: int,
+    row_id: str = "",
+) -> Encoded:
+    """Prompt, answer and end of turn; the last message is the answer, which may call tools.
 
     A row over `max_length` loses the tail of its answer, the end of turn first: a cut answer
     must not teach the student to stop there.
 
     Raises:
         NoTargetTokens: the prompt alone fills `max_length`.
+        TemplateError: the chat template refuses the row.
     """
-    prompt = encode_prompt(tokenizer, messages[:-1])
-    answer = _encode_text(tokenizer, _plain(messages[-1:])[0]["content"])
-    ids = [*prompt, *answer, end_of_turn_id(tokenizer)]
+    chat, known = _adapted(tokenizer, messages, tools)
+    prompt = _encode_chat(tokenizer, chat[:-1], known)
+    ids = [*prompt, *_encode_answer(tokenizer, chat, known)]
     if len(prompt) >= max_length:
         raise NoTargetTokens(
             f"the prompt has {len(prompt)} tokens and leaves no room for an answer",
@@ -94,23 +108,13 @@ def encode_example(tokenizer: Any, messages: Chat, *, max_length: int, row_id: s
     return Encoded(ids[:max_length], mask[:max_length], row_id, len(ids) > max_length)
 
 
-def encode_prompt(tokenizer: Any, messages: Chat) -> list[int]:
-    """The ids after which the assistant speaks: the same in training and in generation."""
-    control = _control(tokenizer)
-    spelled: list[str] = []
+def encode_prompt(tokenizer: Any, messages: Chat, tools: Sequence[Json] = ()) -> list[int]:
+    """The ids after which the assistant speaks: the same in training and in generation.
 
-    def mark(match: re.Match[str]) -> str:
-        spelled.append(match.group())
-        return f"{_MARK_OPEN}{len(spelled) - 1}{_MARK_CLOSE}"
-
-    chat = _plain(messages)
-    if control.pattern is not None:
-        for message in chat:
-            message["content"] = control.pattern.sub(mark, message["content"])
-    text = _render(tokenizer, chat, add_generation_prompt=True)
-    if not spelled:
-        return _encode_template(tokenizer, text)
-    return _encode_marked(tokenizer, text, spelled)
+    What the chat template cannot render of `tools`, calls and results is in the text all the
+    same; see `tool_rendering`. Raises TemplateError where the template refuses the chat.
+    """
+    return _encode_chat(tokenizer, *_adapted(tokenizer, messages, tools))
 
 
 def end_of_turn_id(tokenizer: Any) -> int:
@@ -118,21 +122,89 @@ def end_of_turn_id(tokenizer: Any) -> int:
     return _control(tokenizer).end_of_turn
 
 
-def _plain(messages: Chat) -> list[dict[str, str]]:
-    return [m.to_json() if isinstance(m, Message) else dict(m) for m in messages]
+def _adapted(
+    tokenizer: Any, messages: Chat, tools: Sequence[Json]
+) -> tuple[list[Json], list[Json]]:
+    plain = [m.to_json() if isinstance(m, Message) else dict(m) for m in messages]
+    return adapt(plain, tools, _control(tokenizer).support)
 
 
-def _render(tokenizer: Any, chat: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
-    """The template's text; a system turn joins the first user turn where the template has none."""
-    options = {"tokenize": False, "add_generation_prompt": add_generation_prompt}
+def _encode_chat(tokenizer: Any, chat: list[Json], tools: list[Json]) -> list[int]:
+    marks = _Marks(_control(tokenizer).pattern)
+    text = _render(tokenizer, marks.put(chat), marks.put(tools), add_generation_prompt=True)
+    return _encode_marked(tokenizer, text, marks.spelled)
+
+
+def _encode_answer(tokenizer: Any, chat: list[Json], tools: list[Json]) -> list[int]:
+    """The last message and its end of turn.
+
+    A call is what the template writes for it: the chat with it, less the chat up to it. What
+    follows the first end of turn is left out, since generation ends there.
+    """
+    end = end_of_turn_id(tokenizer)
+    if not chat[-1].get("tool_calls"):
+        return [*_encode_text(tokenizer, chat[-1]["content"]), end]
+    marks = _Marks(_control(tokenizer).pattern)
+    chat, tools = marks.put(chat), marks.put(tools)
+    text = _render(tokenizer, chat, tools, add_generation_prompt=False)
+    stand_in = [*chat[:-1], {"role": "assistant", "content": _ANSWER}]
+    spoken = _render(tokenizer, stand_in, tools, add_generation_prompt=False)
+    # The first is where a plain answer would begin; some templates begin a call before its space.
+    starts = (
+        spoken.rpartition(_ANSWER)[0],
+        _render(tokenizer, chat[:-1], tools, add_generation_prompt=True),
+    )
+    start = next((start for start in starts if text.startswith(start)), None)
+    if start is None:
+        raise TemplateError("a call does not stand where an answer would")
+    ids = _encode_marked(tokenizer, text[len(start) :], marks.spelled)
+    return [*ids[: ids.index(end)], end] if end in ids else [*ids, end]
+
+
+class _Marks:
+    """Puts marks in place of what spells a control token; mark i stands for `spelled[i]`."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self.pattern = pattern
+        self.spelled: list[str] = []
+
+    def put(self, value: Any) -> Any:
+        """A copy of `value` with all its texts marked, keys too."""
+        if isinstance(value, str):
+            return self.pattern.sub(self._mark, value)
+        if isinstance(value, dict):
+            return {self.put(key): self.put(item) for key, item in value.items()}
+        return [self.put(item) for item in value] if isinstance(value, list | tuple) else value
+
+    def _mark(self, match: re.Match[str]) -> str:
+        self.spelled.append(match.group())
+        return f"{_MARK_OPEN}{len(self.spelled) - 1}{_MARK_CLOSE}"
+
+
+def _render(
+    tokenizer: Any, chat: list[Json], tools: Sequence[Json] = (), *, add_generation_prompt: bool
+) -> str:
+    """The template's text; a system turn joins the first user turn where the template has none.
+
+    Raises TemplateError.
+    """
+    options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": add_generation_prompt}
+    if tools:
+        options["tools"] = list(tools)
     try:
-        return str(tokenizer.apply_chat_template(chat, **options))
+        return _apply(tokenizer, chat, options)
     except TemplateError:
         if len(chat) < 2 or chat[0]["role"] != "system":
             raise
     joined = f"{chat[0]['content']}\n\n{chat[1]['content']}"
-    folded = [{**chat[1], "content": joined}, *chat[2:]]
-    return str(tokenizer.apply_chat_template(folded, **options))
+    return _apply(tokenizer, [{**chat[1], "content": joined}, *chat[2:]], options)
+
+
+def _apply(tokenizer: Any, chat: list[Json], options: dict[str, Any]) -> str:
+    try:
+        return str(tokenizer.apply_chat_template(chat, **options))
+    except TypeError as error:  # the template's own: it joins what cannot be joined
+        raise TemplateError(str(error)) from error
 
 
 def _encode_template(tokenizer: Any, text: str) -> list[int]:
@@ -177,9 +249,10 @@ def _find_control(tokenizer: Any) -> _Control:
     special |= dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
     special.pop(tokenizer.unk_token_id, None)
     spellings = sorted((s for s in special.values() if s), key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, spellings))) if spellings else None
+    pattern = re.compile("|".join([*map(re.escape, spellings), _FORGED]))
     turn = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _ANSWER}]
     tail = _render(tokenizer, turn, add_generation_prompt=False).rpartition(_ANSWER)[2]
     ends = [i for i in _encode_template(tokenizer, tail) if i in special]
     end_of_turn = ends[0] if ends else tokenizer.eos_token_id
-    return _Control(tokenizer.chat_template, frozenset(special), pattern, end_of_turn)
+    support = find_support(partial(_render, tokenizer, add_generation_prompt=False))
+    return _Control(tokenizer.chat_template, frozenset(special), pattern, end_of_turn, support)

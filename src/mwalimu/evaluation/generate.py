@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mwalimu.data.batched_generation import Answer, generate_batch, on_device
+from mwalimu.data.batched_generation import Answer, generate_batch
+from mwalimu.data.loading import CannotLoad, load_causal_lm
 from mwalimu.data.record import Record
 from mwalimu.data.tokenize import encode_prompt, end_of_turn_id, prepare_tokenizer
 from mwalimu.errors import StudentError
@@ -28,7 +29,7 @@ class Answerer:
         self.ends = _ends(model, tokenizer)
 
     def encode(self, records: Iterable[Record]) -> list[list[int]]:
-        return [encode_prompt(self.tokenizer, record.messages) for record in records]
+        return [encode_prompt(self.tokenizer, r.messages, r.tools) for r in records]
 
     def fitting(self, prompts: Sequence[list[int]]) -> list[int]:
         """The indices of the prompts that leave room for an answer in the model's context."""
@@ -65,31 +66,16 @@ def load_answerer(folder: Path, *, max_tokens: int, trust_remote_code: bool) -> 
     Raises:
         StudentError: it cannot be loaded, in one line.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    options = {"local_files_only": folder.is_dir(), "trust_remote_code": trust_remote_code}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
-        model, info = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype="auto", use_safetensors=True, output_loading_info=True, **options
-        )
-    except Exception as error:  # a broken folder can raise nearly anything
-        raise _cannot_load(folder, str(error) or type(error).__name__) from error
-    if missing := sorted(info["missing_keys"]):
-        # transformers would fill them with chance
-        raise _cannot_load(folder, f"{len(missing)} weights are missing, first {missing[0]}")
+        model, tokenizer = load_causal_lm(str(folder), trust_remote_code=trust_remote_code)
+    except CannotLoad as error:
+        raise StudentError(
+            f"cannot be loaded for evaluation ({error})",
+            where=str(folder),
+            fix="check that the folder is whole; remove it to have it made again",
+        ) from error
     prepare_tokenizer(tokenizer)
-    return Answerer(on_device(model).eval(), tokenizer, max_tokens=max_tokens)
-
-
-def _cannot_load(folder: Path, why: str) -> StudentError:
-    return StudentError(
-        f"cannot be loaded for evaluation ({why.strip().splitlines()[0][:200]})",
-        where=str(folder),
-        fix="check that the folder is whole; remove it to have it made again",
-    )
+    return Answerer(model, tokenizer, max_tokens=max_tokens)
 
 
 def _batches(

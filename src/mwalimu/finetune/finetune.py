@@ -16,7 +16,7 @@ from mwalimu.config import Config, FinetuneConfig, StudentConfig
 from mwalimu.errors import DataError, StudentError
 from mwalimu.finetune.checkpoint import TrainState
 from mwalimu.finetune.exact import deterministic
-from mwalimu.finetune.rows import Rows, check_rows, encode_rows
+from mwalimu.finetune.rows import Rows, check_rows, encode_splits
 from mwalimu.finetune.student import autocast_wanted, load_student, save_student
 from mwalimu.finetune.trainer import Job, Trainer
 from mwalimu.run import Run, fingerprint, model_hashes, sha256_file, write_json
@@ -127,11 +127,11 @@ class _Task:
     def _job(self, model: Any, tokenizer: Any, rows: Rows, validation: Rows) -> Job:
         self.report(0, 1, "encodes the rows")
         length = _max_length(model, self.student)
-        encoded = encode_rows(tokenizer, [*rows, *validation], length)
+        train, held_out = encode_splits(tokenizer, rows, validation, length)
         return Job(
             settings=self.settings,
-            train=encoded[: len(rows)],
-            validation=encoded[len(rows) :],
+            train=train,
+            validation=held_out,
             pad_id=tokenizer.pad_token_id,
             seed=self.seed,
             fingerprint=self.fingerprint,

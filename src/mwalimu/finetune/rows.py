@@ -1,7 +1,12 @@
-"""Chats to training rows; what cannot be learned is told at once, by the rows' names."""
+"""Chats to training rows; what cannot be learned is told at once, by the rows' names.
+
+A row teaches its last answer. With `"learn": "all"` it teaches every assistant turn, each as a row
+of its own with the conversation up to it: exactly what the student sees when it is asked.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from jinja2 import TemplateError
@@ -12,18 +17,28 @@ from mwalimu.errors import DataError, NoTargetTokens
 Rows = list[dict[str, Any]]
 
 NAMED_ROWS = 5
+LEARN = ("last", "all")
 
 
 def check_rows(rows: Rows, validation: Rows) -> None:
-    """Raises DataError if there is no row, or naming the rows that do not end with an answer."""
+    """Raises DataError if there is no row, or naming the rows that do not end with an answer.
+
+    The same for rows whose `learn` is none of `LEARN`.
+    """
     if not rows:
         raise DataError("there is no row to learn from", where="finetune")
-    bare = [row for row in [*rows, *validation] if not _has_answer(row)]
-    if bare:
+    all_rows = [*rows, *validation]
+    if bare := [row for row in all_rows if not _has_answer(row)]:
         raise DataError(
             f"{len(bare)} rows do not end with an answer: {_names(bare)}",
             where="finetune",
             fix="give each of them a last message of role assistant",
+        )
+    if unknown := [row for row in all_rows if row.get("learn", "last") not in LEARN]:
+        raise DataError(
+            f"{len(unknown)} rows have an unknown 'learn': {_names(unknown)}",
+            where="finetune",
+            fix=f"use one of {', '.join(LEARN)}, or leave it out",
         )
 
 
@@ -38,29 +53,61 @@ def _names(rows: Rows) -> str:
 
 
 def encode_rows(tokenizer: Any, rows: Rows, max_length: int) -> list[Encoded]:
-    """Rows to ids and targets.
+    """`encode_splits` of one split."""
+    return encode_splits(tokenizer, rows, [], max_length)[0]
+
+
+def encode_splits(
+    tokenizer: Any, rows: Rows, validation: Rows, max_length: int
+) -> tuple[list[Encoded], list[Encoded]]:
+    """Rows to ids and targets, in order; a row that teaches all its turns becomes several.
 
     Raises:
-        NoTargetTokens: names all rows whose prompt fills `max_length`.
+        NoTargetTokens: names all rows of which a prompt fills `max_length`.
         DataError: the chat template refuses a row.
     """
-    encoded, full = [], []
-    for row in rows:
-        row_id = str(row.get("id", ""))
-        try:
-            encoded.append(
-                encode_example(tokenizer, row["messages"], max_length=max_length, row_id=row_id)
-            )
-        except NoTargetTokens:
-            full.append(row)
-        except TemplateError as error:
-            raise DataError(
-                f"the chat template refuses the row ({error})", where=f"row {row_id}"
-            ) from error
+    full: Rows = []
+    train, held_out = (
+        _encode_split(tokenizer, split, max_length, full) for split in (rows, validation)
+    )
     if full:
         raise NoTargetTokens(
             f"the prompts of {len(full)} rows leave no room for an answer: {_names(full)}",
             where="finetune",
             fix=f"raise student.max_length (now {max_length}) or drop the rows",
         )
+    return train, held_out
+
+
+def _encode_split(tokenizer: Any, rows: Rows, max_length: int, full: Rows) -> list[Encoded]:
+    """Adds to `full` the rows of which a prompt fills `max_length`."""
+    encoded: list[Encoded] = []
+    for row in rows:
+        try:
+            encoded += _encode_row(tokenizer, row, max_length)
+        except NoTargetTokens:
+            full.append(row)
+        except TemplateError as error:
+            raise DataError(
+                f"the chat template refuses the row ({error})", where=f"row {row.get('id', '')}"
+            ) from error
     return encoded
+
+
+def _encode_row(tokenizer: Any, row: dict[str, Any], max_length: int) -> list[Encoded]:
+    tools, row_id = row.get("tools") or (), str(row.get("id", ""))
+    return [
+        encode_example(tokenizer, chat, tools, max_length=max_length, row_id=row_id)
+        for chat in _conversations(row)
+    ]
+
+
+def _conversations(row: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    """The row's messages up to each answer that it teaches."""
+    messages = row["messages"]
+    if row.get("learn") != "all":
+        yield messages
+        return
+    for end, message in enumerate(messages, 1):
+        if message["role"] == "assistant":
+            yield messages[:end]
