@@ -4,19 +4,38 @@ from __future__ import annotations
 
 from mwalimu.config import TeacherConfig
 from mwalimu.teachers.base import Teacher
+from mwalimu.teachers.wire import Wire
 
 
 def build_teacher(config: TeacherConfig) -> Teacher:
     """Raises TeacherError kinds when the teacher cannot be had at all."""
     kind = config.resolved_kind
-    if kind == "openai_compatible":
-        from mwalimu.teachers.openai_compatible import OpenAICompatibleTeacher
-
-        return OpenAICompatibleTeacher(config)
     if kind == "local":
         from mwalimu.teachers.local import LocalTeacher
 
         return LocalTeacher(config)
-    from mwalimu.teachers.fake import FakeTeacher
+    if kind == "vllm":
+        from mwalimu.teachers.vllm import VllmTeacher
 
-    return FakeTeacher(concurrency=config.concurrency)
+        return VllmTeacher(config)
+    if kind == "fake":
+        from mwalimu.teachers.fake import FakeTeacher
+
+        return FakeTeacher(concurrency=config.concurrency)
+    from mwalimu.teachers.served import ServedTeacher
+
+    return ServedTeacher(config, _wire(kind))
+
+
+def _wire(kind: str) -> Wire:
+    if kind == "anthropic":
+        from mwalimu.teachers.anthropic_messages import AnthropicMessages
+
+        return AnthropicMessages()
+    if kind == "azure":
+        from mwalimu.teachers.azure import AzureChat
+
+        return AzureChat()
+    from mwalimu.teachers.openai_chat import OpenAIChat
+
+    return OpenAIChat()

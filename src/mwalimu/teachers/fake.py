@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
-from mwalimu.teachers.base import Capabilities, Completion, Request, TeacherInfo, Usage
+from mwalimu.teachers.base import Capabilities, Completion, Reply, Request, TeacherInfo, Usage
 
 Script = Callable[[Request], str]
 
@@ -42,11 +42,11 @@ class FakeTeacher:
     async def check(self) -> None:
         """Always there."""
 
-    async def send(self, requests: Sequence[Request]) -> Sequence[bytes]:
+    async def send(self, requests: Sequence[Request]) -> Sequence[Reply]:
         self.calls += [request.key for request in requests]
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
-        return [orjson.dumps({"text": self.script(request)}) for request in requests]
+        return [Reply(orjson.dumps({"text": self.script(request)})) for request in requests]
 
     def parse(self, raw: bytes) -> Completion:
         text = orjson.loads(raw)["text"]

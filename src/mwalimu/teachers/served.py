@@ -1,0 +1,139 @@
+"""A teacher behind an address: one wire, one transport."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+import orjson
+from yarl import URL
+
+from mwalimu.config import TeacherConfig
+from mwalimu.errors import TeacherUnreachable, UnknownTeacherModel
+from mwalimu.teachers.base import (
+    Completion,
+    Reply,
+    Request,
+    RowError,
+    TeacherInfo,
+    TransientError,
+)
+from mwalimu.teachers.http import HttpTransport, is_loopback
+from mwalimu.teachers.limits import rate_limits
+from mwalimu.teachers.status import Place, clean, judge, public_url
+from mwalimu.teachers.wire import Wire
+
+CHECK_S = 30.0  # for the list of models
+FATAL_AT_ONCE = {300, 301, 302, 303, 307, 308, 401, 402, 403}
+SECRET_HEADERS = ("Authorization", "x-api-key", "api-key")
+
+
+class ServedTeacher:
+    """`send` takes one request and never retries."""
+
+    batch_size = 1
+
+    def __init__(self, config: TeacherConfig, wire: Wire) -> None:
+        """Raises ConfigError when `teacher.base_url` is no address."""
+        self.config = config
+        self.wire = wire
+        self._url = wire.url(config)
+        self.info = TeacherInfo(_identity(config, self._url), config.resolved_kind)
+        self.capabilities = wire.capabilities
+        self.concurrency = config.concurrency
+        self._transport = HttpTransport(
+            concurrency=config.concurrency, timeout_s=config.timeout_s, idle_s=config.idle_s
+        )
+
+    async def check(self) -> None:
+        """Finds a dead server, a wrong key, an unknown name; a server without a list passes.
+
+        Raises TeacherUnreachable, TeacherRefusesKey, UnknownTeacherModel, TeacherError.
+        """
+        headers = await self.wire.headers(self.config)
+        url = self.wire.models_url(self.config)
+        if url is None:
+            return
+        try:
+            reply = await self._transport.get(url, headers, min(CHECK_S, self.config.timeout_s))
+        except TransientError as error:
+            raise TeacherUnreachable(
+                f"no answer from the teacher ({error.reason})",
+                where=public_url(self._url),
+                fix="start the server or mend teacher.base_url",
+            ) from None
+        except RowError:  # too large for a list of models
+            return
+        if reply.status in FATAL_AT_ONCE:
+            judge(reply, self._place(headers))
+        if reply.status == 200:
+            self._known(self.wire.model_names(reply.body), _secrets(headers, url))
+
+    async def send(self, requests: Sequence[Request]) -> Sequence[Reply]:
+        (request,) = requests
+        try:
+            body = orjson.dumps(self.wire.body(request, self.config))
+        except TypeError as error:  # a lone surrogate, an integer above 64 bits
+            raise RowError(f"cannot be sent as JSON ({error})") from None
+        headers = await self.wire.headers(self.config)
+        reply = await self._transport.post(self._url, body, headers)
+        limits = rate_limits(reply.headers)
+        if reply.status != 200 or not self.wire.is_answer(reply.body):
+            judge(reply, self._place(headers), limits)
+        return [Reply(reply.body, limits)]
+
+    def parse(self, raw: bytes) -> Completion:
+        return self.wire.parse(raw, self.config)
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    def _place(self, headers: Mapping[str, str]) -> Place:
+        return Place(
+            url=public_url(self._url),
+            model=self.config.model,
+            key_env=self.config.api_key_env,
+            model_setting=self.wire.model_setting,
+            secrets=_secrets(headers, self._url),
+        )
+
+    def _known(self, names: list[str], secrets: tuple[str, ...]) -> None:
+        wanted = self.config.model
+        if not names or _bare(wanted) in {_bare(name) for name in names}:
+            return
+        close = difflib.get_close_matches(wanted, names, n=1)
+        fix = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names[:5])}"
+        raise UnknownTeacherModel(
+            f"has no model {wanted!r}", where=public_url(self._url), fix=clean(fix, secrets)
+        )
+
+
+def _secrets(headers: Mapping[str, str], url: URL) -> tuple[str, ...]:
+    """Keys of the headers and the address, in every form in which a server may say them."""
+    sent = [headers[name].removeprefix("Bearer ") for name in SECRET_HEADERS if name in headers]
+    for query in (url.raw_query_string, url.query_string):
+        pairs = (part.partition("=") for part in query.split("&"))
+        sent += [value for name, _, value in pairs if value and name != "api-version"]
+    packed = [b64encode(text.encode()).decode() for key in sent for text in (f"Bearer {key}", key)]
+    return (*sent, *(quote(key, safe=s) for key in sent for s in ("", "/")), *packed)
+
+
+def _identity(config: TeacherConfig, url: URL) -> str:
+    """In the request keys: the same server is the same teacher on whatever port it listens."""
+    if config.identity:
+        return config.identity
+    host = url.host or ""
+    return f"{config.model}@{'localhost' if is_loopback(host) else host}"
+
+
+def _bare(name: str) -> str:
+    """Lists name a model's full form, requests may use a shorter one.
+
+    Google's "models/x" is asked for as "x", Ollama's "x:latest" as "x", a gateway's "x" as
+    "x:free", and an alias of OpenAI or Anthropic is listed under its date.
+    """
+    name = name.removeprefix("models/").partition(":")[0]
+    return re.sub(r"-(latest|\d{8}|\d{4}-\d\d-\d\d)$", "", name)
