@@ -1,16 +1,11 @@
 """Stage 1 against a real server and its faults, and killed."""
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from aiohttp import web
 
@@ -242,7 +237,7 @@ def test_a_server_that_always_fails_is_given_up(tmp_path: Path) -> None:
 
     with (
         TeacherServer(always) as server,
-        pytest.raises(TeacherUnreachable, match=r"after \d+ rows of 4 tries"),
+        pytest.raises(TeacherUnreachable, match=r"to \d+ requests in a row, 4 tries"),
     ):
         run_stage(tmp_path, config_for(tmp_path, server), prompts(*map(str, range(50))))
 
@@ -270,41 +265,3 @@ def test_nli_and_math_answers_are_checked(tmp_path: Path) -> None:
         _, accepted, rejected = run_stage(tmp_path, config_for(tmp_path, server), rows)
     assert [row["id"] for row in accepted] == ["n1", "m1"]
     assert [row["status"] for row in rejected] == ["invalid", "invalid"]
-
-
-KILLED = """
-import sys
-from pathlib import Path
-from tests.synthesis.test_generate import config_for, prompts, run_stage
-folder, url = Path(sys.argv[1]), sys.argv[2]
-run_stage(folder, config_for(folder, url, concurrency=8), prompts(*[f"q{i}" for i in range(200)]))
-"""
-
-
-def test_kill_9_loses_no_durable_answer_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    def start(url: str, folder: Path) -> subprocess.Popen[bytes]:
-        root = Path(__file__).parents[2]
-        environment = os.environ | {"PYTHONPATH": str(root)}
-        return subprocess.Popen([sys.executable, "-c", KILLED, folder, url], env=environment)
-
-    chooser = random.Random(7)
-    kills, repeats, folder = 0, 0, tmp_path / "killed"
-    with TeacherServer(latency_s=0.02) as server:
-        while kills < 5:
-            process = start(server.url, folder)
-            asked = sum(server.asked.values()) + chooser.randint(5, 40)
-            while sum(server.asked.values()) < asked and process.poll() is None:
-                time.sleep(0.002)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-        assert start(server.url, folder).wait(60) == 0
-        repeats = sum(server.asked.values()) - len(server.asked)
-        assert start(server.url, tmp_path / "whole").wait(60) == 0
-    assert len(server.asked) == 200
-    assert repeats <= 8 * kills
-    assert (folder / "run/generate/train.jsonl").read_bytes() == (
-        tmp_path / "whole/run/generate/train.jsonl"
-    ).read_bytes()
-    ledger = orjson.loads((folder / "run/generate/ledger.json").read_bytes())
-    assert len(ledger["repeated_after_a_crash"]) <= 8

@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+import gc
+import hashlib
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, TypeVar
+
+import orjson
 
 from mwalimu.config import Config
 from mwalimu.data.record import Record
+from mwalimu.data.seen import FirstSeen
 from mwalimu.errors import TooFewAnswers
-from mwalimu.run import Run, atomic_writer, fingerprint, write_json
-from mwalimu.synthesis.engine import Calls, Engine
-from mwalimu.synthesis.store import AnswerStore
+from mwalimu.run import Run, atomic_writer, write_json
+from mwalimu.synthesis.engine import Engine, Item
+from mwalimu.synthesis.job import Job, open_job
+from mwalimu.synthesis.ledger import Tally, total_usd, write_ledger
+from mwalimu.synthesis.live import LiveView, Progress
+from mwalimu.synthesis.rows import accepted_row, reject_row, to_line
 from mwalimu.synthesis.verdict import Outcome
-from mwalimu.teachers.base import Sampling, Teacher
-from mwalimu.teachers.factory import build_teacher
+from mwalimu.teachers.base import Teacher
 
-Progress = Callable[[str, int, int, str], None]
+T = TypeVar("T")
+
+
+class Rows(Protocol):
+    """Records that can be gone through more than once: a list, or a file."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Record]: ...
 
 
 def generate(
     config: Config,
     run: Run,
     store: Path,
-    train: list[Record],
-    validation: list[Record] | None,
+    train: Rows,
+    validation: Rows | None,
     *,
     stage_fingerprint: str,
     on_progress: Progress,
@@ -39,10 +53,11 @@ def generate(
     Raises:
         TooFewAnswers: after publishing, when the accepted share is below generate.min_ok.
         TeacherError: the teacher cannot be used; what it answered so far stays in the store.
+        BudgetReached: a cap would be exceeded; what was bought so far stays in the store.
     """
     splits = {"train": train} | ({"validation": validation} if validation else {})
-    stage = _Stage(config, run, splits, on_progress)
-    ledger = asyncio.run(stage.execute(store, teacher))
+    stage = _Stage(config, run, splits)
+    ledger = _run(stage.execute(store, teacher, on_progress))
     ledger_path = run.path("generate", "ledger.json")
     write_json(ledger_path, ledger)
     _require_enough(config, ledger, run)
@@ -50,148 +65,150 @@ def generate(
     return ledger
 
 
-async def answer(
-    config: Config, store: Path, records: list[Record], *, on_progress: Progress
-) -> list[Outcome]:
-    """The teacher's outcomes for `records`, through the same store, in order."""
-    outcomes = []
-    async with _engine(config, store, None) as engine:
-        async for outcome in engine.run(records):
-            outcomes.append(outcome)
-            on_progress("teacher", len(outcomes), len(records), "")
-    return outcomes
+def answer(
+    config: Config,
+    store: Path,
+    records: list[Record],
+    *,
+    run_id: str,
+    on_progress: Progress,
+    validation: Iterable[Record] = (),
+) -> tuple[list[Outcome], float | None]:
+    """The teacher's outcomes for `records`, one answer each, through the same store, in order.
+
+    With them the price of the answers in dollars, None where it is unknown. `validation` are the
+    rows by which an ensemble chooses its best.
+    """
+    settings = config.generate.model_copy(
+        update={"samples": 1, "conversation": "last", "rationale": "drop"}
+    )
+    config = config.model_copy(update={"generate": settings})
+    return _run(_answer(config, store, records, validation, run_id, on_progress))
 
 
-@asynccontextmanager
-async def _engine(config: Config, folder: Path, teacher: Teacher | None) -> AsyncIterator[Engine]:
-    settings = config.teacher
-    chosen = teacher or build_teacher(settings)
-    sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens, config.seed)
-    with AnswerStore(folder) as store:
-        try:
-            await chosen.check()
-            yield Engine(chosen, store, sampling, max_retries=settings.max_retries)
-        finally:
-            await chosen.close()
+async def _answer(
+    config: Config,
+    store: Path,
+    records: list[Record],
+    validation: Iterable[Record],
+    run_id: str,
+    on_progress: Progress,
+) -> tuple[list[Outcome], float | None]:
+    outcomes: list[Outcome] = []
+    tally = Tally()
+    async with open_job(config, store, run_id) as job:
+        await job.prepare(validation)
+        view = LiveView(job, "teacher", len(records), tally.counts, on_progress)
+        async with view.shown():
+            async for outcome in job.engine().run(map(Item, records)):
+                outcomes.append(outcome)
+                tally.add(outcome.status, outcome.reason)
+        return outcomes, total_usd(job)
 
 
 class _Stage:
     """One pass over the splits, writing as it goes."""
 
-    def __init__(
-        self, config: Config, run: Run, splits: dict[str, list[Record]], on_progress: Progress
-    ) -> None:
+    def __init__(self, config: Config, run: Run, splits: Mapping[str, Rows]) -> None:
         self.config = config
         self.run = run
         self.splits = splits
-        self.on_progress = on_progress
-        self.total = sum(map(len, splits.values()))
+        self.total = sum(map(len, splits.values())) * config.generate.samples
         self.files = [run.path("generate", f"{name}.jsonl") for name in (*splits, "rejects")]
-        self.counts: Counter[str] = Counter()
-        self.reasons: Counter[str] = Counter()
-        self.tokens: Counter[str] = Counter()
-        self._seen: dict[bytes, str] = {}
+        self.tally = Tally()
 
-    async def execute(self, store: Path, teacher: Teacher | None) -> dict[str, Any]:
+    async def execute(
+        self, store: Path, teacher: Teacher | None, on_progress: Progress
+    ) -> dict[str, Any]:
         with ExitStack() as stack:
+            seen = stack.enter_context(FirstSeen())
             *outputs, rejects = [stack.enter_context(atomic_writer(path)) for path in self.files]
-            async with _engine(self.config, store, teacher) as engine:
-                for records, output in zip(self.splits.values(), outputs, strict=True):
-                    await self._split(engine, records, output, rejects)
-        return self._ledger(engine.calls)
+            async with open_job(self.config, store, self.run.id, teacher) as job:
+                await job.prepare(self.splits.get("validation", ()))
+                await self._buy_batches(job, on_progress)
+                view = LiveView(job, "generate", self.total, self.tally.counts, on_progress)
+                async with view.shown():
+                    for records, output in zip(self.splits.values(), outputs, strict=True):
+                        items = self._items(records, seen)
+                        await self._write_all(job.engine(), items, output, rejects)
+                job.store.flush()
+                return write_ledger(job, self.tally, self.total)
 
-    async def _split(
-        self, engine: Engine, records: list[Record], output: IO[bytes], rejects: IO[bytes]
+    async def _buy_batches(self, job: Job, on_progress: Progress) -> None:
+        """Files of requests at half the price; what they leave out is asked by the pass itself.
+
+        Batches that an earlier life left at the provider are taken in, whatever the mode is now.
+        """
+        if self.config.teacher.mode == "online" and not (job.store.folder / "batches").is_dir():
+            return
+        from mwalimu.synthesis.batch import run_batches
+
+        draws = range(self.config.generate.samples)
+
+        def items() -> Iterator[Item]:
+            for rows in self.splits.values():
+                for record in rows:
+                    yield from (Item(record, sample) for sample in draws)
+
+        await run_batches(job, items, lambda text: on_progress("batch", 0, self.total, text))
+
+    async def _write_all(
+        self,
+        engine: Engine,
+        items: Iterable[Item | Outcome],
+        output: IO[bytes],
+        rejects: IO[bytes],
     ) -> None:
-        duplicates: dict[str, str] = {}
-        waiting = iter(records)
-        async for outcome in engine.run(self._unique(records, duplicates)):
-            for record in waiting:
-                if record.id == outcome.record.id:
-                    break
-                self._write(_duplicate(record, duplicates), output, rejects)
-            self._write(outcome, output, rejects)
-        for record in waiting:
-            self._write(_duplicate(record, duplicates), output, rejects)
-
-    def _unique(self, records: Iterable[Record], duplicates: dict[str, str]) -> Iterator[Record]:
-        """The rows to ask, leaving exact repetitions of a prompt out before anything is paid."""
-        for record in records:
-            prompt = [message.to_json() for message in record.messages]
-            digest = bytes.fromhex(fingerprint(prompt))
-            first = self._seen.setdefault(digest, record.id)
-            if first != record.id and self.config.generate.deduplicate:
-                duplicates[record.id] = first
+        async for outcome in engine.run(items):
+            self.tally.add(outcome.status, outcome.reason)
+            if outcome.status == "ok":
+                output.write(to_line(accepted_row(outcome)))
             else:
-                yield record
+                rejects.write(to_line(reject_row(outcome)))
 
-    def _write(self, outcome: Outcome, output: IO[bytes], rejects: IO[bytes]) -> None:
-        self.counts[outcome.status] += 1
-        if outcome.completion is not None:
-            self.tokens["prompt"] += outcome.completion.usage.prompt_tokens
-            self.tokens["completion"] += outcome.completion.usage.completion_tokens
-        if outcome.status == "ok":
-            output.write(_line(accepted_row(outcome)))
-        else:
-            self.reasons[outcome.reason] += 1
-            rejects.write(_line(reject_row(outcome)))
-        done = sum(self.counts.values())
-        self.on_progress("generate", done, self.total, f"{self.counts['ok']} accepted")
+    def _items(self, records: Iterable[Record], seen: FirstSeen) -> Iterator[Item | Outcome]:
+        """Every draw of every row; exact repetitions of a prompt are left out before they cost."""
+        for record in records:
+            first = self._first(record, seen) if self.config.generate.deduplicate else None
+            for sample in range(self.config.generate.samples):
+                drawn = record if sample == 0 else replace(record, id=f"{record.id}#{sample}")
+                if first is None:
+                    yield Item(drawn, sample)
+                else:
+                    reason = "the same prompt as another row"
+                    yield Outcome(drawn, "duplicate", reason, duplicate_of=first)
 
-    def _ledger(self, calls: Calls) -> dict[str, Any]:
-        return {
-            "inputs": self.total,
-            "outcomes": dict(sorted(self.counts.items())),
-            "reject_reasons": dict(self.reasons.most_common(20)),
-            "tokens": dict(self.tokens),
-            "requests_sent": calls.sent,
-            "answers_reused": calls.reused,
-            "retries": dict(calls.retries),
-            "ambiguous_retries": calls.ambiguous,
-            "repeated_after_a_crash": calls.repeated,
-            "usd": _usd(self.config, self.tokens),
-        }
+    @staticmethod
+    def _first(record: Record, seen: FirstSeen) -> str | None:
+        """The id of the row that asked the same before; None where this is the first."""
+        asked = [[message.to_json() for message in record.messages], record.tools]
+        digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
+        first = seen.first(digest, record.id)
+        return None if first is None else str(first)
 
 
-def _duplicate(record: Record, duplicates: dict[str, str]) -> Outcome:
-    reason = "the same prompt as another row"
-    return Outcome(record, "duplicate", reason=reason, duplicate_of=duplicates[record.id])
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """On uvloop where it is installed."""
+    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    with suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner, _rare_collections():
+        return runner.run(work)
 
 
-def accepted_row(outcome: Outcome) -> dict[str, Any]:
-    """The row with the teacher's answer as its last message; the gold answer, if any, beside it."""
-    assert outcome.completion is not None
-    record = outcome.record
-    answer = {"role": "assistant", "content": outcome.completion.text}
-    row: dict[str, Any] = {
-        "id": record.id,
-        "task": record.task,
-        "messages": [*(message.to_json() for message in record.messages), answer],
-        "teacher": {"model": outcome.completion.model, "request_key": outcome.request_key},
-    }
-    if record.reference is not None:
-        row["reference"] = record.reference
-    if record.metadata:
-        row["metadata"] = record.metadata
-    return row
-
-
-def reject_row(outcome: Outcome) -> dict[str, Any]:
-    row = outcome.record.to_json() | {"status": outcome.status, "reason": outcome.reason}
-    if outcome.completion is not None:
-        row["answer"] = outcome.completion.text
-    if outcome.duplicate_of:
-        row["duplicate_of"] = outcome.duplicate_of
-    return row
-
-
-def _line(row: dict[str, Any]) -> bytes:
-    return json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-
-
-def _usd(config: Config, tokens: Counter[str]) -> float | None:
-    """The price of the answers used, whenever they were paid; unknown stays unknown."""
-    return config.teacher.usd(tokens["prompt"], tokens["completion"])
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Thousands of rows on their way are no garbage: going through them again and again costs a
+    fifth of the time.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _summary(ledger: dict[str, Any]) -> dict[str, Any]:

@@ -1,58 +1,187 @@
-"""How many requests may be in flight: additive increase, multiplicative decrease (AIMD).
+"""How fast and how much at once: one limiter for all workers of a teacher.
 
-One limiter for all workers. A server's Retry-After stops all of them, not only the one it told.
+How much at once: doubles from a small start, one more a round of successes after the first trouble,
+half when the server is overloaded (AIMD). How fast: unlimited until a server says otherwise, by its
+rate-limit headers or by a 429. A Retry-After stops everybody. A server with a token bucket is empty
+at each 429, so what it let through between two of them is its rate, exactly.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import math
+from collections import deque
 
-DECREASE = 0.5
+from mwalimu.teachers.base import RateLimits, TransientError, Window
+
+START, DECREASE = 16, 0.5
+BELOW, GROWTH_A_SECOND = 0.98, 0.003  # of the rate measured at the last 429
+CATCH_UP_S = 0.05  # a late timer may be made good for so long
+PAUSE_S, PAUSE_CAP_S = 1.0, 60.0  # after a 429 without Retry-After
 BACKOFF_S, BACKOFF_CAP_S = 0.5, 30.0
 
 
 class Limiter:
-    def __init__(self, concurrency: int) -> None:
-        self.ceiling = concurrency
-        self.limit = float(concurrency)
+    def __init__(self, ceiling: int) -> None:
+        self.ceiling = ceiling
+        self.limit = float(min(START, ceiling))
         self.in_flight = 0
-        self._changed = asyncio.Condition()
-        self._resume_at = 0.0
+        self.pace = math.inf  # requests a second
+        self._growing = True
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._not_before = 0.0
+        self._next_at = 0.0
+        self._told = math.inf
+        self._tokens_a_minute = math.inf
+        self._mean_tokens, self._counted = 0.0, 0
+        self._event_at: float | None = None
+        self._begun: float | None = None
+        self._passed = 0  # successes since the last 429
+        self._in_a_row = 0  # 429s without a success between
+        self._grown_at = 0.0
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Waits for a free slot and for the end of a pause."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.in_flight < int(self.limit))
-            self.in_flight += 1
+    async def acquire(self) -> float:
+        """Waits for the turn to send; the time of it, for `rate_limited`."""
+        now = _now()
+        if self._begun is None:
+            self._begun = now
+        if not self._waiters and self._wait_s(now) == 0.0:
+            return self._take(now)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._pump()
         try:
-            while (wait := self._resume_at - _now()) > 0:
-                await asyncio.sleep(wait)
-            yield
-        finally:
-            async with self._changed:
-                self.in_flight -= 1
-                self._changed.notify_all()
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self.release()
+            raise
+        # A 429 may have come between the turn and its taker's waking.
+        while (wait := self._not_before - _now()) > 0:
+            await asyncio.sleep(wait)
+        return _now()
 
-    def succeeded(self) -> None:
-        """One more in flight after a whole round of successes."""
-        self.limit = min(self.ceiling, self.limit + 1 / self.limit)
+    def release(self) -> None:
+        self.in_flight -= 1
+        if self._waiters:
+            self._pump()
 
-    def rate_limited(self) -> None:
+    def succeeded(self, tokens: int = 0, limits: RateLimits | None = None) -> None:
+        """An answer came, of so many tokens in and out."""
+        self._passed += 1
+        self._in_a_row = 0
+        if self.limit < self.ceiling:
+            step = 1.0 if self._growing else 1 / self.limit
+            self.limit = min(float(self.ceiling), self.limit + step)
+        if tokens:
+            self._counted = min(self._counted + 1, 100)
+            self._mean_tokens += (tokens - self._mean_tokens) / self._counted
+        if limits is not None:
+            self._heed(limits)
+        if self.pace < math.inf:
+            self._grow()
+
+    def overloaded(self) -> None:
         """Fewer in flight, never none."""
+        self._growing = False
         self.limit = max(1.0, self.limit * DECREASE)
+
+    def rate_limited(self, error: TransientError, sent_at: float) -> None:
+        """A 429. Those that were under way when the first of a burst came are the same event."""
+        now = _now()
+        if error.limits is not None:
+            self._heed(error.limits)
+        if self._event_at is None or sent_at > self._event_at:
+            self._slow_down(now)
+        if error.retry_after_s is not None:
+            self.pause(error.retry_after_s)
+        elif self._not_before <= now:
+            self.pause(min(PAUSE_CAP_S, PAUSE_S * 2 ** (self._in_a_row - 1)))
 
     def pause(self, seconds: float) -> None:
         """Nobody sends before this has passed."""
-        self._resume_at = max(self._resume_at, _now() + seconds)
+        self._not_before = max(self._not_before, _now() + seconds)
+
+    def paused_s(self) -> float:
+        """How long nobody may send, as the server wishes."""
+        return max(0.0, self._not_before - _now())
+
+    def _slow_down(self, now: float) -> None:
+        since = self._event_at if self._event_at is not None else self._begun
+        elapsed = now - (since if since is not None else now)
+        self._in_a_row += 1
+        if self._passed and elapsed > 0:
+            self.pace = min(self.pace, BELOW * self._passed / elapsed)
+        elif self.pace < math.inf:
+            self.pace *= DECREASE
+        self._event_at, self._passed, self._grown_at = now, 0, now
+
+    def _grow(self) -> None:
+        """A limit may have been raised, or was measured too low: look a little higher."""
+        now = _now()
+        if (elapsed := now - self._grown_at) >= 1.0:
+            self._grown_at = now
+            self.pace *= 1 + GROWTH_A_SECOND * min(elapsed, 10.0)
+
+    def _heed(self, limits: RateLimits) -> None:
+        if limits.requests.limit_per_minute is not None:
+            self._told = limits.requests.limit_per_minute / 60
+        if limits.tokens.limit_per_minute is not None:
+            self._tokens_a_minute = limits.tokens.limit_per_minute
+        if _used_up(limits.requests, 1):
+            self.pause(limits.requests.reset_s or 0.0)
+        if _used_up(limits.tokens, self._mean_tokens):
+            self.pause(limits.tokens.reset_s or 0.0)
+
+    def _rate(self) -> float:
+        by_tokens = math.inf
+        if self._mean_tokens:
+            by_tokens = self._tokens_a_minute / 60 / self._mean_tokens
+        return min(self.pace, self._told, by_tokens)
+
+    def _wait_s(self, now: float) -> float:
+        """0 when a request may go now; infinity when one has to end first."""
+        if self.in_flight >= int(self.limit):
+            return math.inf
+        return max(0.0, self._not_before - now, self._next_at - now)
+
+    def _take(self, now: float) -> float:
+        self.in_flight += 1
+        rate = self._rate()
+        if rate < math.inf:
+            self._next_at = max(self._next_at, now - CATCH_UP_S) + 1 / rate
+        return now
+
+    def _pump(self) -> None:
+        """Lets as many go as may, in the order in which they came; comes back when time is up."""
+        now = _now()
+        while self._waiters:
+            if self._waiters[0].done():  # cancelled
+                self._waiters.popleft()
+                continue
+            wait = self._wait_s(now)
+            if wait == 0.0:
+                self._take(now)
+                self._waiters.popleft().set_result(None)
+                continue
+            if wait < math.inf and self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(wait, self._on_timer)
+            return
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._pump()
+
+
+def _used_up(window: Window, need: float) -> bool:
+    return window.remaining is not None and window.remaining < need
 
 
 def backoff_s(attempt: int, key: str) -> float:
     """Doubling, capped, with a jitter of up to a half that depends on the request alone."""
     jitter = int(key[:8], 16) / 0xFFFFFFFF
-    return float(min(BACKOFF_CAP_S, BACKOFF_S * 2**attempt) * (0.5 + 0.5 * jitter))
+    return float(min(BACKOFF_CAP_S, BACKOFF_S * 2 ** min(attempt, 16)) * (0.5 + 0.5 * jitter))
 
 
 def _now() -> float:

@@ -1,51 +1,66 @@
 """The answer store: an answer that was paid for is never lost and never bought again.
 
-Append-only segments of raw answers, content-addressed by the request key, are the truth; the SQLite
-index beside them only says where a key stands and is rebuilt from the segments whenever it lags.
+An append-only segment of raw answers, content-addressed by the request key, is the truth; the
+SQLite index beside it only says where a key stands and is rebuilt from the segment whenever it lags
+(`index.py`). A segment is the line `mwalimu answers 2` and then frames:
 
-A segment is the line `mwalimu answers 1` and then frames:
-    kind (1 byte: A answer, S sent) | key (32 bytes) | length (u32 LE) | CRC-32 (u32 LE) | bytes
-A frame that was cut by a crash is cut off at the next opening for writing; whole frames never are.
+    kind (1) | key (32) | run (16) | prompt tokens (u32) | completion tokens (u32)
+    | nano-dollars (i64, -1 unknown) | length (u32) | CRC-32 (u32) | bytes
+
+Kinds: S a request goes out (its counts are the worst case), A its answer (its counts are what the
+teacher said), U it ended without having been done. What went out and has neither A nor U is the
+only thing that a later life can buy twice.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import sqlite3
-import struct
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from mwalimu.errors import RunError
 from mwalimu.run import disk_errors, exclusive, fsync_folder
+from mwalimu.synthesis.frames import ANSWER, HEAD, SENT, UNBILLED, Cost, Frame, pack, read_frames
+from mwalimu.synthesis.index import Index, Spend
 
-MAGIC = b"mwalimu answers 1\n"
-HEAD = struct.Struct("<c32sII")
-ANSWER, SENT = b"A", b"S"
+MAGIC = b"mwalimu answers 2\n"
 SEGMENT = "segment-000001.log"
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, offset INTEGER, length INTEGER);
-CREATE TABLE IF NOT EXISTS sent (key BLOB PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS state (end INTEGER);
-"""
+INDEX_EVERY = 1000  # frames; the index may lag, it catches up at the next opening
+
+
+class Stored(NamedTuple):
+    """An answer to be kept: what it cost, and its bytes as they came."""
+
+    key: str
+    cost: Cost
+    raw: bytes
 
 
 class AnswerStore:
-    """One writer at a time, kept by a lock on the folder. Use as a context manager."""
+    """One writer at a time, kept by a lock on the folder. Use as a context manager.
 
-    def __init__(self, folder: Path) -> None:
+    `run` says on whose account requests go out.
+    """
+
+    def __init__(self, folder: Path, run: str = "") -> None:
         self.folder = folder
+        self.run = bytes.fromhex(run).ljust(16, b"\0")[:16]
+        self._unindexed: list[Frame] = []
+        self._fresh: dict[bytes, tuple[int, int]] = {}
         with ExitStack() as stack:
             stack.enter_context(exclusive(folder, "answer store"))
-            with disk_errors(folder), _index_errors():
+            with disk_errors(folder):
                 self._file = _open_segment(folder / SEGMENT)
-                self._index = _open_index(folder / "index.sqlite3")
+                stack.callback(os.close, self._file)
+                self._index = Index(folder / "index.sqlite3")
+                stack.callback(self._index.close)
                 self._end = self._catch_up()
-            self._lock = stack.pop_all()
+                self._left_open = self._index.any_open()
+                os.fsync(self._file)  # what a killed process wrote was not yet durable
+            self._closing = stack.pop_all()
 
     def __enter__(self) -> AnswerStore:
         return self
@@ -56,127 +71,129 @@ class AnswerStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._index.close()
-        os.close(self._file)
-        self._lock.close()
+        try:
+            with disk_errors(self.folder):
+                self.flush()
+        finally:
+            self._closing.close()
 
     def get(self, key: str) -> bytes | None:
-        """The raw answer to a request, or None."""
-        row = self._index.execute(
-            "SELECT offset, length FROM answers WHERE key = ?", (bytes.fromhex(key),)
-        ).fetchone()
-        return None if row is None else os.pread(self._file, row[1], row[0])
+        """The raw answer to a request; None if there is none, or if the disk spoilt it."""
+        found = self.find(key)
+        return None if found is None else found.raw
+
+    def find(self, key: str) -> Stored | None:
+        """The answer with what it cost when it was bought; None as of `get`."""
+        raw_key = bytes.fromhex(key)
+        place = self._fresh.get(raw_key) or self._index.find(raw_key)
+        if place is None:
+            return None
+        offset, length = place
+        data = os.pread(self._file, HEAD.size + length, offset - HEAD.size)
+        frame = next(read_frames(data), None)
+        if frame is None or frame.kind != ANSWER or frame.key != raw_key:
+            return None
+        return Stored(key, frame.cost, data[HEAD.size :])
 
     def was_sent(self, key: str) -> bool:
-        """Whether the request went out in an earlier life without an answer reaching the disk."""
-        raw = bytes.fromhex(key)
-        sent = self._index.execute("SELECT 1 FROM sent WHERE key = ?", (raw,)).fetchone()
-        return sent is not None and self.get(key) is None
+        """Whether the request went out in an earlier life and nothing is known of its end."""
+        return self._left_open and self._index.is_open(bytes.fromhex(key))
 
-    def mark_sent(self, keys: Iterable[str]) -> None:
-        """Journals that these requests go out now.
+    def spend(self) -> Spend:
+        """What this run has sent and bought in all its lives."""
+        self.flush()
+        return self._index.spend(self.run)
+
+    def mark_sent(self, requests: Iterable[tuple[str, Cost]]) -> None:
+        """Journals that these requests go out now, and what each may cost at worst.
 
         Not fsynced: a killed process keeps it, and after a power cut the answers that never
         arrived are asked again whether or not their going out is remembered.
         """
-        self._append([(SENT, key, b"") for key in keys], sync=False)
+        self._append([(SENT, key, cost, b"") for key, cost in requests])
 
-    def put(self, answers: Sequence[tuple[str, bytes]]) -> None:
-        """Makes raw answers durable: one write and one fsync for all of them.
+    def mark_unbilled(self, keys: Iterable[str]) -> None:
+        """Journals that these requests ended without the teacher having done the work."""
+        self._append([(UNBILLED, key, Cost(), b"") for key in keys])
+
+    def put(self, answers: Sequence[Stored]) -> None:
+        """Writes raw answers: a killed process keeps them from here on; `sync` makes them durable.
 
         Raises:
             DiskFull: nothing of this group is stored; all before it is.
         """
-        self._append([(ANSWER, key, raw) for key, raw in answers], sync=True)
+        self._append([(ANSWER, key, cost, raw) for key, cost, raw in answers])
 
-    def _append(self, frames: list[tuple[bytes, str, bytes]], *, sync: bool) -> None:
-        packed = b"".join(_frame(kind, bytes.fromhex(key), raw) for kind, key, raw in frames)
+    def sync(self) -> None:
+        """Survives a power cut from here on. Safe beside the other methods, in another thread."""
         with disk_errors(self.folder):
-            try:
-                _write_all(self._file, packed)
-                if sync:
-                    os.fsync(self._file)
-            except OSError:
+            os.fsync(self._file)
+
+    def _append(self, items: list[tuple[bytes, str, Cost, bytes]]) -> None:
+        packed, frames, offset = [], [], self._end
+        for kind, key, cost, raw in items:
+            raw_key = bytes.fromhex(key)
+            packed.append(pack(kind, raw_key, self.run, cost, raw))
+            offset += HEAD.size
+            frames.append(Frame(kind, raw_key, self.run, cost, offset, len(raw)))
+            offset += len(raw)
+        try:
+            _write_all(self._file, b"".join(packed))
+        except OSError:
+            with disk_errors(self.folder):
                 os.ftruncate(self._file, self._end)
                 raise
-            # Stored whether or not the index can follow: it catches up at the next opening.
-            self._end += len(packed)
-            with _index_errors():
-                self._catch_up()
+        self._end = offset
+        self._remember(frames)
+
+    def _remember(self, frames: list[Frame]) -> None:
+        self._unindexed += frames
+        for frame in frames:
+            if frame.kind == ANSWER:
+                self._fresh[frame.key] = (frame.offset, frame.length)
+        if len(self._unindexed) >= INDEX_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Brings the index up to the end of the segment."""
+        if self._unindexed:
+            with disk_errors(self.folder):
+                self._index.apply(self._unindexed, self._end)
+            self._unindexed, self._fresh = [], {}
 
     def _catch_up(self) -> int:
         """Indexes the frames that the index has not seen; cuts a torn tail; returns the end."""
         size = os.fstat(self._file).st_size
-        row = self._index.execute("SELECT end FROM state").fetchone()
-        start = row[0] if row and len(MAGIC) <= row[0] <= size else len(MAGIC)
-        if row and row[0] != start:
-            self._index.executescript("DELETE FROM answers; DELETE FROM sent;")
+        start = self._index.end()
+        if not len(MAGIC) <= start <= size:
+            self._index.clear()
+            start = len(MAGIC)
         end = start
-        with self._index:
-            for kind, key, offset, length in _frames(self._file, start, size):
-                if kind == ANSWER:
-                    values = (key, offset, length)
-                    self._index.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", values)
-                else:
-                    self._index.execute("INSERT OR IGNORE INTO sent VALUES (?)", (key,))
-                end = offset + length
-            self._index.execute("DELETE FROM state")
-            self._index.execute("INSERT INTO state VALUES (?)", (end,))
+        for group in _grouped(_stored_frames(self._file, start, size)):
+            end = group[-1].offset + group[-1].length
+            self._index.apply(group, end)
         if end < size:
             os.ftruncate(self._file, end)
         return end
 
 
-@contextmanager
-def _index_errors() -> Iterator[None]:
-    """SQLite has its own words for a full disk."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorname.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-            raise OSError(errno.ENOSPC, str(error)) from error
-        raise
-
-
 def _open_segment(path: Path) -> int:
     new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    if new or os.fstat(descriptor).st_size < len(MAGIC):
-        os.ftruncate(descriptor, 0)
-        with disk_errors(path):
+    try:
+        if new or os.fstat(descriptor).st_size < len(MAGIC):
+            os.ftruncate(descriptor, 0)
             _write_all(descriptor, MAGIC)
             os.fsync(descriptor)
             fsync_folder(path.parent)
-    if os.pread(descriptor, len(MAGIC), 0) != MAGIC:
+        if os.pread(descriptor, len(MAGIC), 0) != MAGIC:
+            raise RunError(
+                "is not an answer store of this version", where=str(path), fix="move it aside"
+            )
+    except BaseException:
         os.close(descriptor)
-        raise RunError(
-            "is not an answer store of this version", where=str(path), fix="move it aside"
-        )
+        raise
     return descriptor
-
-
-def _open_index(path: Path) -> sqlite3.Connection:
-    """The index may be lost or damaged: it is only a copy."""
-    try:
-        return _connect(path)
-    except sqlite3.DatabaseError:
-        for suffix in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                os.unlink(f"{path}{suffix}")
-        return _connect(path)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # The engine stores from one thread at a time, but not always from the one that opened.
-    connection = sqlite3.connect(path, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=OFF")
-    connection.executescript(SCHEMA)
-    return connection
-
-
-def _frame(kind: bytes, key: bytes, raw: bytes) -> bytes:
-    return HEAD.pack(kind, key, len(raw), zlib.crc32(kind + key + raw)) + raw
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -185,15 +202,31 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _frames(descriptor: int, start: int, size: int) -> Iterator[tuple[bytes, bytes, int, int]]:
-    """(kind, key, offset of the bytes, length) of every whole frame up to the first torn one."""
-    position = start
-    while position + HEAD.size <= size:
-        kind, key, length, crc = HEAD.unpack(os.pread(descriptor, HEAD.size, position))
-        offset = position + HEAD.size
-        if kind not in (ANSWER, SENT) or offset + length > size:
+def _stored_frames(descriptor: int, start: int, size: int) -> Iterator[Frame]:
+    """Every whole frame between `start` and `size`, read in pieces."""
+    piece, position = 1 << 22, start
+    while position < size:
+        data = os.pread(descriptor, min(piece, size - position), position)
+        last = position + len(data) >= size
+        used = 0
+        for frame in read_frames(data, search=last or len(data) >= 1 << 26):
+            used = frame.offset + frame.length
+            yield frame._replace(offset=position + frame.offset)
+        if used == 0 and last:
             return
-        if zlib.crc32(kind + key + os.pread(descriptor, length, offset)) != crc:
-            return
-        yield kind, key, offset, length
-        position = offset + length
+        if used == 0:
+            piece *= 2  # one frame larger than the piece
+            continue
+        position += used
+        piece = 1 << 22
+
+
+def _grouped(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+    group: list[Frame] = []
+    for frame in frames:
+        group.append(frame)
+        if len(group) >= INDEX_EVERY:
+            yield group
+            group = []
+    if group:
+        yield group

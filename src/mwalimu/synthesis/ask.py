@@ -1,0 +1,310 @@
+"""The life of a request: planned -> sent -> answered -> durable -> parsed; the owner of retries.
+
+Before it goes out its worst case is reserved and its going out is journaled; its answer is written
+as the bytes that came, before anybody tries to understand them, and used when it is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mwalimu.config import TeacherConfig
+from mwalimu.errors import TeacherUnreachable
+from mwalimu.synthesis.budget import Budget, actual, nano_usd, worst_case
+from mwalimu.synthesis.frames import Cost
+from mwalimu.synthesis.limiter import Limiter, backoff_s
+from mwalimu.synthesis.store import AnswerStore, Stored
+from mwalimu.teachers.base import Completion, Reply, Request, RowError, Teacher, TransientError
+
+NO_MEANING = (ValueError, KeyError, TypeError, IndexError, AttributeError)
+HOPELESS = 10  # requests given up before the first answer, or
+HOPELESS_LATER = 50  # in a row after one
+NAMED = 100  # repeated requests whose keys the ledger names
+
+
+@dataclass(slots=True)
+class Calls:
+    """What was sent in this life and what was found in the store, for the ledger."""
+
+    sent: int = 0
+    answered: int = 0
+    reused: int = 0
+    retries: Counter[str] = field(default_factory=Counter)
+    ambiguous: int = 0
+    repeated: int = 0
+    repeated_keys: list[str] = field(default_factory=list)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    with_logprobs: int = 0
+    nano_usd: int = 0
+    unpriced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`completion` is None when there is none; then `reason` says why."""
+
+    key: str
+    completion: Completion | None
+    reason: str = ""
+    reused: bool = False
+
+
+class Asker:
+    """One teacher's requests, through one limiter."""
+
+    def __init__(
+        self, teacher: Teacher, config: TeacherConfig, store: AnswerStore, budget: Budget
+    ) -> None:
+        self.teacher = teacher
+        self.config = config
+        self.store = store
+        self.budget = budget
+        self.calls = Calls()
+        self.limiter = Limiter(teacher.concurrency)
+        self._committer = _Committer(store)
+        self._given_up = 0
+        self._success_at: float | None = None
+        self._under_way: dict[str, asyncio.Future[None]] = {}
+
+    async def ask(self, request: Request) -> Answer:
+        """The answer of a served teacher; two askers of the same thing buy it once."""
+        while (other := self._under_way.get(request.key)) is not None:
+            await asyncio.wait([other])
+        if (found := self.store.find(request.key)) is not None:
+            return self._stored(request, found)
+        done = self._under_way[request.key] = asyncio.get_running_loop().create_future()
+        try:
+            return (await self._ask_all([request], frozenset()))[0]
+        finally:
+            del self._under_way[request.key]
+            done.set_result(None)
+
+    async def ask_batch(self, requests: Sequence[Request]) -> list[Answer]:
+        """A local teacher's whole batch: asked again whole where one answer is missing.
+
+        The padding beside a row decides its last bits, so a batch is never asked in part.
+        """
+        stored = [self.store.find(request.key) for request in requests]
+        if all(found is not None for found in stored):
+            pairs = zip(requests, stored, strict=True)
+            return [self._stored(request, found) for request, found in pairs if found is not None]
+        have = {found.key for found in stored if found is not None}
+        return await self._ask_all(requests, frozenset(have))
+
+    def _stored(self, request: Request, found: Stored) -> Answer:
+        self.calls.reused += 1
+        try:
+            completion = self.teacher.parse(found.raw)
+        except NO_MEANING as error:
+            return _no_meaning(request, error, reused=True)
+        self._count(completion, found.cost.nano_usd)
+        return Answer(request.key, completion, reused=True)
+
+    async def _ask_all(self, requests: Sequence[Request], have: frozenset[str]) -> list[Answer]:
+        for request in requests:
+            if self.store.was_sent(request.key):
+                self.calls.repeated += 1
+                if self.calls.repeated <= NAMED:
+                    self.calls.repeated_keys.append(request.key)
+        try:
+            return await self._persist(requests, have)
+        except RowError as error:
+            self._given_up = 0  # a teacher that says no is there
+            return [Answer(request.key, None, str(error)) for request in requests]
+        except _GaveUp as error:
+            self._given_up += 1
+            self._stop_if_hopeless(error.reason)
+            return [Answer(request.key, None, str(error)) for request in requests]
+
+    async def _persist(self, requests: Sequence[Request], have: frozenset[str]) -> list[Answer]:
+        """Tries again what may succeed: so many times, or so long while the teacher is away."""
+        began = _now()
+        attempt = 0
+        while True:
+            try:
+                return await self._send(requests, have)
+            except TransientError as error:
+                self.calls.retries[error.reason] += 1
+                self.calls.ambiguous += error.ambiguous
+                attempt += 1
+                if error.rate_limited or error.overloaded or error.unreachable:
+                    self._stop_if_away(error.reason, began)
+                    if _now() - began > self.config.outage_s:
+                        raise _GaveUp(error.reason, attempt) from None
+                elif attempt > self.config.max_retries:
+                    raise _GaveUp(error.reason, attempt) from None
+                if not error.rate_limited:  # those wait in the limiter, all together
+                    await asyncio.sleep(backoff_s(attempt - 1, requests[0].key))
+
+    async def _send(self, requests: Sequence[Request], have: frozenset[str]) -> list[Answer]:
+        worst = [worst_case(request, self.config) for request in requests]
+        for index, cost in enumerate(worst):
+            try:
+                await self.budget.reserve(cost)
+            except BaseException:
+                for held in worst[:index]:
+                    self.budget.settle(held, None, sent=False)
+                raise
+        try:
+            sent_at = await self.limiter.acquire()
+        except BaseException:
+            for held in worst:
+                self.budget.settle(held, None, sent=False)
+            raise
+        try:
+            replies = await self._call(requests, worst, sent_at)
+            answers = self._keep(requests, replies, worst, have)
+        finally:
+            # A killed process keeps what is written, so the next request may go before the fsync.
+            self.limiter.release()
+        await self._committer.commit()
+        return answers
+
+    async def _call(
+        self, requests: Sequence[Request], worst: list[Cost], sent_at: float
+    ) -> Sequence[Reply]:
+        keys = [request.key for request in requests]
+        self.store.mark_sent(list(zip(keys, worst, strict=True)))
+        self.calls.sent += len(requests)
+        try:
+            return await self.teacher.send(requests)
+        except TransientError as error:
+            self._end_unanswered(keys, worst, billed=error.ambiguous)
+            if error.rate_limited:
+                self.limiter.rate_limited(error, sent_at)
+            elif error.overloaded:
+                self.limiter.overloaded()
+                if error.retry_after_s is not None:
+                    self.limiter.pause(error.retry_after_s)
+            raise
+        except asyncio.CancelledError:
+            self._end_unanswered(keys, worst, billed=True)
+            raise
+        except Exception as error:
+            self._end_unanswered(keys, worst, billed=isinstance(error, RowError) and error.billed)
+            raise
+
+    def _end_unanswered(self, keys: list[str], worst: list[Cost], *, billed: bool) -> None:
+        """What may have been billed stays open in the journal and counts at its worst."""
+        for cost in worst:
+            self.budget.settle(cost, cost if billed else None)
+        if not billed:
+            self.store.mark_unbilled(keys)
+
+    def _keep(
+        self,
+        requests: Sequence[Request],
+        replies: Sequence[Reply],
+        worst: list[Cost],
+        have: frozenset[str],
+    ) -> list[Answer]:
+        answers, kept = [], []
+        for request, reply, cost in zip(requests, replies, worst, strict=True):
+            try:
+                completion = self.teacher.parse(reply.raw)
+                paid = actual(completion.usage, self.config)
+                answers.append(Answer(request.key, completion))
+                self._count(completion, paid.nano_usd)
+            except NO_MEANING as error:
+                paid = cost
+                answers.append(_no_meaning(request, error, reused=False))
+            self.budget.settle(cost, paid)
+            if request.key not in have:
+                kept.append(Stored(request.key, paid, reply.raw))
+            self.limiter.succeeded(paid.prompt + paid.completion, reply.limits)
+        self.store.put(kept)
+        self.calls.answered += len(kept)
+        self._given_up, self._success_at = 0, _now()
+        return answers
+
+    def _count(self, completion: Completion, paid: int | None) -> None:
+        self.calls.prompt_tokens += completion.usage.prompt_tokens
+        self.calls.completion_tokens += completion.usage.completion_tokens
+        self.calls.with_logprobs += completion.logprobs is not None
+        # What was bought when its price was unknown is priced as it would be now.
+        nano = nano_usd(self.config, completion.usage) if paid is None else paid
+        self.calls.nano_usd += nano or 0
+        self.calls.unpriced += nano is None
+
+    def usd(self) -> float | None:
+        """The price of the answers used, whenever they were paid; None where it is unknown."""
+        return None if self.calls.unpriced else self.calls.nano_usd / 1e9
+
+    def _stop_if_away(self, reason: str, began: float) -> None:
+        """The circuit breaker: nobody has had an answer for `outage_s`."""
+        last = began if self._success_at is None else max(began, self._success_at)
+        if _now() - last >= self.config.outage_s:
+            raise TeacherUnreachable(
+                f"no answer for {self.config.outage_s:.0f} s ({reason})",
+                where=self.teacher.info.model,
+                fix="look at the server, then run the same command again; nothing is lost",
+            )
+
+    def _stop_if_hopeless(self, reason: str) -> None:
+        limit = HOPELESS if self._success_at is None else HOPELESS_LATER
+        if self._given_up >= limit:
+            raise TeacherUnreachable(
+                f"no answer to {self._given_up} requests in a row, {self.config.max_retries + 1} "
+                f"tries each ({reason})",
+                where=self.teacher.info.model,
+                fix="look at the server, then run the same command again; nothing is lost",
+            )
+
+
+class _GaveUp(Exception):
+    def __init__(self, reason: str, tries: int) -> None:
+        super().__init__(f"{reason}, {tries} tries")
+        self.reason = reason
+
+
+class _Committer:
+    """Group commit: while one fsync runs in its thread, the answers for the next one gather."""
+
+    def __init__(self, store: AnswerStore) -> None:
+        self.store = store
+        self._waiting: list[asyncio.Future[None]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def commit(self) -> None:
+        """Returns when everything that was written before the call is durable."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        await future
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting, []
+                try:
+                    await loop.run_in_executor(None, self.store.sync)
+                except Exception as error:
+                    _resolve(group, error)
+                else:
+                    _resolve(group, None)
+        finally:
+            self._running = None
+
+
+def _resolve(group: list[asyncio.Future[None]], error: Exception | None) -> None:
+    for future in group:
+        if not future.done():
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+
+def _no_meaning(request: Request, error: Exception, *, reused: bool) -> Answer:
+    reason = f"the stored answer has no meaning ({type(error).__name__})"
+    return Answer(request.key, None, reason, reused)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,152 @@
+"""A job's teachers put together from its config: who is asked, in which way, on whose account."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from mwalimu.config import Config, TeacherConfig
+from mwalimu.data.record import Record
+from mwalimu.errors import ConfigError
+from mwalimu.synthesis.answer import Member, Row, answer_once
+from mwalimu.synthesis.ask import Asker
+from mwalimu.synthesis.budget import Budget
+from mwalimu.synthesis.engine import Engine
+from mwalimu.synthesis.prompting import Prompting
+from mwalimu.synthesis.store import AnswerStore
+from mwalimu.synthesis.verdict import Outcome
+from mwalimu.teachers.base import Sampling, Teacher
+from mwalimu.teachers.factory import build_teacher
+
+Answerer = Callable[..., Awaitable[Outcome]]
+"""(row, messages=...) -> the outcome of one answer; `messages` replaces the row's own."""
+
+
+@dataclass
+class Job:
+    """`members` are the teachers that answer, in the config's order; `askers` all that are paid."""
+
+    config: Config
+    store: AnswerStore
+    budget: Budget
+    prompting: Prompting
+    members: list[Member] = field(default_factory=list)
+    judge: Member | None = None
+    user: Member | None = None
+    askers: dict[tuple[str | None, ...], Asker] = field(default_factory=dict)
+
+    @cached_property
+    def answerer(self) -> Answerer:
+        """How one answer is got: from one teacher, or from several."""
+        if self.config.ensemble is not None:
+            from mwalimu.synthesis.ensemble import build_ensemble
+
+            return build_ensemble(self)
+        return partial(answer_once, member=self.members[0], prompting=self.prompting)
+
+    def engine(self) -> Engine:
+        sizes = [asker.teacher.batch_size for asker in self.askers.values()]
+        return Engine(self._program(), max(sizes))
+
+    async def prepare(self, validation: Iterable[Record]) -> None:
+        """What an ensemble has to find out before the first row."""
+        if (prepare := getattr(self.answerer, "prepare", None)) is not None:
+            await prepare(validation)
+
+    def notes(self) -> dict[str, Any] | None:
+        """What an ensemble has to tell in the ledger."""
+        notes = getattr(self.answerer, "notes", None)
+        return None if notes is None else notes()
+
+    def _program(self) -> Callable[[Row], Awaitable[Outcome]]:
+        answerer = self.answerer
+        if self.config.generate.conversation == "last":
+            return answerer
+        from mwalimu.synthesis.conversation import relabel, require_suited, simulate
+
+        require_suited(self.config)
+        if self.config.generate.conversation == "relabel":
+            return partial(relabel, answerer=answerer)
+        return partial(
+            simulate,
+            answerer=answerer,
+            user=self.user or self.members[0],
+            turns=self.config.generate.turns,
+        )
+
+
+@asynccontextmanager
+async def open_job(
+    config: Config, folder: Path, run_id: str, teacher: Teacher | None = None
+) -> AsyncIterator[Job]:
+    """The store, the budget and every teacher, checked and ready; closed at the end.
+
+    `teacher` stands in for the one that the config names.
+    """
+    prompting = Prompting(config.generate, config.task)
+    _check_settings(config)
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(AnswerStore(folder, run_id))
+        job = Job(config, store, Budget(config.budget, store.spend()), prompting)
+        job.budget.require_prices(config.teachers())
+        teachers = [config.teacher, *(config.ensemble.others if config.ensemble else ())]
+        for number, settings in enumerate(teachers):
+            given = teacher if number == 0 else None
+            job.members.append(await _member(job, settings, stack, given))
+        if config.ensemble and config.ensemble.judge:
+            job.judge = await _member(job, config.ensemble.judge, stack)
+        if config.generate.user_model:
+            job.user = await _member(job, config.generate.user_model, stack)
+        yield job
+
+
+async def _member(
+    job: Job, settings: TeacherConfig, stack: AsyncExitStack, given: Teacher | None = None
+) -> Member:
+    """The teacher of `settings`; one server's model has one limiter, whoever asks it."""
+    place = (settings.resolved_kind, settings.model, settings.base_url, settings.deployment)
+    if place not in job.askers:
+        teacher = given or build_teacher(settings)
+        stack.push_async_callback(teacher.close)
+        await teacher.check()
+        job.askers[place] = Asker(teacher, settings, job.store, job.budget)
+    _check_capabilities(job.askers[place].teacher, settings, job)
+    sampling = Sampling(
+        settings.temperature,
+        settings.top_p,
+        settings.max_tokens,
+        job.config.seed,
+        settings.top_logprobs,
+        settings.stop,
+    )
+    return Member(job.askers[place], settings, sampling)
+
+
+def _check_settings(config: Config) -> None:
+    if config.generate.samples > 1 and config.teacher.temperature == 0:
+        raise ConfigError(
+            "several answers at teacher.temperature 0 would all be the same",
+            where="generate.samples",
+            fix="set teacher.temperature, say to 0.7",
+        )
+
+
+def _check_capabilities(teacher: Teacher, settings: TeacherConfig, job: Job) -> None:
+    """What the job needs and the teacher lacks fails before the first call."""
+    able = teacher.capabilities
+    if settings.top_logprobs > able.top_logprobs:
+        raise ConfigError(
+            f"{teacher.info.model} reports at most {able.top_logprobs} alternatives a token",
+            where="teacher.top_logprobs",
+            fix=f"set it to {able.top_logprobs}",
+        )
+    if job.prompting.schema is not None and not able.schema:
+        raise ConfigError(
+            f"{teacher.info.model} cannot be held to a schema",
+            where="generate.json_schema",
+            fix="drop it, or use a served teacher",
+        )

@@ -1,0 +1,93 @@
+"""Lives of a generation for the kill tests, forked from a process that has everything imported.
+
+Reads one JSON line a life: {"folder", "url", "rows", "concurrency", "die_at"}; answers with the
+child's pid, then with its wait status. `die_at` n: SIGKILL right after the n-th write, fsync or
+rename; 0 counts them and writes the number to <folder>/calls.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mwalimu.config import build_config
+from mwalimu.data.record import Message, Record
+from mwalimu.run import Run
+from mwalimu.synthesis.generate import generate
+from mwalimu.teachers import openai_chat, served
+
+WATCHED = ("write", "fsync", "replace", "ftruncate")
+assert served and openai_chat  # imported once, here
+
+
+class Watch:
+    """Counts the calls that change the disk, and dies after one of them."""
+
+    def __init__(self, die_at: int) -> None:
+        self.die_at = die_at
+        self.calls = 0
+        for name in WATCHED:
+            setattr(os, name, self._wrapped(getattr(os, name)))
+
+    def _wrapped(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = real(*args, **kwargs)
+            self.calls += 1
+            if self.calls == self.die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return call
+
+
+def live(life: dict[str, Any]) -> None:
+    folder = Path(life["folder"])
+    config = build_config(
+        {
+            "task": "generic",
+            "data": {"train": "p.jsonl"},
+            "teacher": {
+                "model": "tiny",
+                "base_url": life["url"],
+                "concurrency": life["concurrency"],
+            },
+            "student": {"model": "none"},
+        },
+        base=folder,
+    )
+    rows = [Record(f"r{i}", "generic", (Message("user", f"q{i}"),)) for i in range(life["rows"])]
+    watch = Watch(life["die_at"]) if "die_at" in life else None
+    generate(
+        config,
+        Run(folder / "run"),
+        folder / "answers",
+        rows,
+        None,
+        stage_fingerprint="f",
+        on_progress=lambda *_: None,
+    )
+    if watch:
+        (folder / "calls").write_text(str(watch.calls))
+
+
+def main() -> None:
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                live(json.loads(line))
+                code = 0
+            finally:
+                os._exit(code)
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
