@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mwalimu.config import Config, build_config, load_config
-from mwalimu.data.readers import load_records
+from mwalimu.data.dataset import load_records
 from mwalimu.data.record import Record
 from mwalimu.errors import DataError
 from mwalimu.pipeline import Pipeline, Progress, silent
 
 if TYPE_CHECKING:
     from mwalimu.estimate import Estimate
+    from mwalimu.registry import Model as KnownModel
 
 __all__ = [
     "Model",
@@ -39,6 +40,7 @@ __all__ = [
     "load_config",
     "load_dataset",
     "load_model",
+    "models",
     "report",
     "run",
     "train_quickstart_models",
@@ -48,11 +50,22 @@ __all__ = [
 DEFAULT_STORE = Path(".mwalimu") / "answers"
 
 
-def estimate(config: Config) -> Estimate:
-    """What the job will take, before it takes it. Spends nothing."""
+def estimate(
+    config: Config,
+    *,
+    probe: int = 0,
+    store: Path = DEFAULT_STORE,
+    folder: Path | None = None,
+    progress: Progress = silent,
+) -> Estimate:
+    """What the job will take, before it takes it. Spends nothing without a `probe`.
+
+    `probe` rows are really asked, on the account of the run in `folder`; their answers are kept
+    in `store`, where a run finds them.
+    """
     from mwalimu.estimate import estimate as estimate_job
 
-    return estimate_job(config)
+    return estimate_job(config, store=store, folder=folder, probe=probe, on_progress=progress)
 
 
 def generate(
@@ -86,6 +99,17 @@ def run(
 ) -> dict[str, Any]:
     """All stages that are not done yet; returns the scores."""
     return Pipeline(config, folder, store=store, progress=progress).execute()
+
+
+def models(*words: str, returns: str | None = None, trainable: bool = False) -> list[KnownModel]:
+    """The teachers of the registry that fit all words, or the one that is called so.
+
+    `returns="logprobs"` leaves those that report log-probabilities, `trainable` those whose terms
+    do not restrict training on their output.
+    """
+    from mwalimu.registry import search
+
+    return search(words, returns=returns, trainable=trainable)
 
 
 def init(folder: Path) -> Path:
@@ -139,8 +163,6 @@ def generate_teacher_responses(
     progress: Progress = silent,
 ) -> list[Record]:
     """The rows with the teacher's accepted answers as references; rejected rows are left out."""
-    import asyncio
-
     from mwalimu.synthesis.generate import answer
 
     if not dataset:
@@ -149,11 +171,11 @@ def generate_teacher_responses(
     if teacher_model.base_url:
         teacher["base_url"] = teacher_model.base_url
     config = _config(teacher=teacher)
-    outcomes = asyncio.run(answer(config, store, dataset, on_progress=progress))
+    outcomes, _ = answer(config, store, dataset, run_id="", on_progress=progress)
     return [
-        replace(outcome.record, reference=outcome.completion.text)
+        replace(outcome.record, reference=outcome.text)
         for outcome in outcomes
-        if outcome.status == "ok" and outcome.completion is not None
+        if outcome.status == "ok"
     ]
 
 

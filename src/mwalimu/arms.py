@@ -6,7 +6,7 @@ honest alternative to distillation), and the distilled student.
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from mwalimu.run import Run
 
 if TYPE_CHECKING:
     from mwalimu.pipeline import Progress
-    from mwalimu.synthesis.verdict import Outcome
 
 
 def build_arms(
@@ -27,12 +26,13 @@ def build_arms(
     *,
     labelled: list[Record],
     test: list[Record],
+    validation: Iterable[Record],
     stage_fingerprint: str,
     progress: Progress,
 ) -> list[Arm]:
     arms = []
     if config.evaluate.teacher:
-        arms.append(_teacher_arm(config, store, test, progress))
+        arms.append(_teacher_arm(config, run, store, test, validation, progress))
     arms.append(_untouched_arm(config, run))
     if labelled:
         arms.append(_labels_arm(config, run, labelled, stage_fingerprint, progress))
@@ -44,26 +44,26 @@ def _arm(name: str, folder: Path) -> Arm:
     return Arm(name=name, folder=folder, answers=None, usd_per_1k=None)
 
 
-def _teacher_arm(config: Config, store: Path, test: list[Record], progress: Progress) -> Arm:
-    """A local teacher is measured like a student; a served one is asked the test rows."""
-    if config.teacher.resolved_kind == "local":
+def _teacher_arm(
+    config: Config,
+    run: Run,
+    store: Path,
+    test: list[Record],
+    validation: Iterable[Record],
+    progress: Progress,
+) -> Arm:
+    """A local teacher is measured like a student; others are asked the test rows as in stage 1."""
+    plain = not (config.ensemble or config.generate.chain_of_thought)
+    if config.teacher.resolved_kind == "local" and plain:
         return _arm("teacher", Path(config.teacher.model))
     from mwalimu.synthesis.generate import answer
 
-    outcomes = asyncio.run(answer(config, store, test, on_progress=progress))
-    answers = {o.record.id: o.completion.text if o.completion else "" for o in outcomes}
-    return Arm("teacher", folder=None, answers=answers, usd_per_1k=_usd_per_1k(config, outcomes))
-
-
-def _usd_per_1k(config: Config, outcomes: list[Outcome]) -> float | None:
-    """At the configured prices; unknown without them."""
-    usage = [o.completion.usage for o in outcomes if o.completion]
-    prompt, completion = (
-        sum(u.prompt_tokens for u in usage),
-        sum(u.completion_tokens for u in usage),
+    outcomes, usd = answer(
+        config, store, test, run_id=run.id, on_progress=progress, validation=validation
     )
-    usd = config.teacher.usd(prompt, completion)
-    return None if usd is None or not usage else usd / len(usage) * 1000
+    answers = {o.record.id: o.text for o in outcomes}
+    usd_per_1k = None if usd is None else usd / len(outcomes) * 1000
+    return Arm("teacher", folder=None, answers=answers, usd_per_1k=usd_per_1k)
 
 
 def _untouched_arm(config: Config, run: Run) -> Arm:

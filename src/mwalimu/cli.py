@@ -74,11 +74,26 @@ def init(folder: Annotated[Path, typer.Argument(help="a new folder for the job")
 
 
 @app.command()
-def estimate(config: ConfigFile, set_: Overrides = None) -> None:
-    """Calls, tokens, dollars and memory of a job. Spends nothing."""
-    from mwalimu import api
+def estimate(
+    config: ConfigFile,
+    run: RunFolder = None,
+    probe: Annotated[
+        int, typer.Option("--probe", min=0, help="really ask so many rows, and measure")
+    ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
+    set_: Overrides = None,
+) -> None:
+    """Requests, tokens, dollars, minutes and memory of a job. Spends nothing without --probe."""
+    import json
 
-    typer.echo("\n".join(api.estimate(_load(config, set_)).lines()))
+    from mwalimu import api
+    from mwalimu.progress import live_progress
+
+    job = _load(config, set_)
+    folder = run or Path("runs") / config.resolve().parent.name
+    with live_progress() as progress:
+        found = api.estimate(job, probe=probe, folder=folder, progress=progress)
+    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(found.lines()))
 
 
 @app.command()
@@ -90,6 +105,7 @@ def run(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> No
 @app.command()
 def generate(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
     """Stage 1: the teacher answers the prompts."""
+    _show_terms(_load(config, set_))
     with _pipeline(config, run, set_) as pipeline:
         summary = pipeline.generate()
     _print_summary(summary)
@@ -128,7 +144,43 @@ def doctor() -> None:
         typer.echo(line)
 
 
+@app.command()
+def models(
+    words: Annotated[list[str] | None, typer.Argument(help="a name, or words to look for")] = None,
+    returns: Annotated[str | None, typer.Option("--returns", help="text or logprobs")] = None,
+    trainable: Annotated[
+        bool, typer.Option("--trainable", help="only those whose terms let others learn from them")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
+) -> None:
+    """The teachers that are known by name: routes, prices, what their terms allow."""
+    from rich.console import Console
+
+    from mwalimu.errors import ConfigError
+    from mwalimu.registry import display, search
+
+    found = search(words or [], returns=returns, trainable=trainable)
+    if as_json:
+        typer.echo(display.as_json(found))
+    elif not found:
+        raise ConfigError("no model fits", where="models", fix="list all with 'mwalimu models'")
+    elif len(found) == 1:
+        typer.echo("\n".join(display.details(found[0])))
+    else:
+        Console().print(display.table(found))
+
+
+def _show_terms(config: Config) -> None:
+    """Before the first call: what the teachers' terms say of training on their answers."""
+    from mwalimu.registry import terms_notice
+
+    for teacher in config.teachers():
+        if notice := terms_notice(teacher):
+            typer.echo(f"terms: {notice}", err=True)
+
+
 def _run_all(config: Path, run: Path | None, overrides: list[str] | None) -> None:
+    _show_terms(_load(config, overrides))
     with _pipeline(config, run, overrides) as pipeline:
         summary = pipeline.execute()
     if "arms" in summary:

@@ -14,7 +14,8 @@ MwalimuError                    1
 ├── DiskFull                    7   what is on disk is whole; free some space, run again
 ├── RunError                    8   the run folder does not fit the request, or was damaged
 ├── TooFewAnswers               9   the share of accepted answers is below generate.min_ok
-└── MissingDependency          10   an optional package is needed
+├── MissingDependency          10   an optional package is needed
+└── BudgetReached              11   a cap of the budget; what was bought is kept
 Ctrl-C ends with 130; a bug of ours with 70 and a request to report it.
 """
 
@@ -107,3 +108,7 @@ class TooFewAnswers(MwalimuError):
 
 class MissingDependency(MwalimuError, ImportError):
     exit_code = 10
+
+
+class BudgetReached(MwalimuError):
+    exit_code = 11

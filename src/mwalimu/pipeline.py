@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mwalimu.config import Config, dump_config
-from mwalimu.data.readers import load_records
+from mwalimu.config import Config, TeacherConfig, dump_config
+from mwalimu.data.dataset import Dataset, load_records, open_dataset
 from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError
 from mwalimu.run import Run, atomic_writer, fingerprint, model_hashes, sha256_file
@@ -24,9 +24,12 @@ Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, total, note)."""
 
 SPLITS = ("train", "validation", "test", "labelled")
+PROMPTS = {"train", "validation"}  # what the teacher is asked in stage 1
 # What may change without changing a single answer.
-_NOT_IN_ANSWERS = {"concurrency", "timeout_s", "max_retries", "api_key_env", "base_url"}
-_NOT_IN_ANSWERS |= {"usd_per_million_input", "usd_per_million_output"}
+_NOT_IN_ANSWERS = {"concurrency", "timeout_s", "idle_s", "outage_s", "max_retries", "mode"}
+_NOT_IN_ANSWERS |= {"api_key_env", "base_url", "route", "deployment", "api_version", "auth"}
+_NOT_IN_ANSWERS |= {f"usd_per_million_{kind}" for kind in ("input", "output", "cached")}
+_NOT_IN_ANSWERS |= {"batch_factor"}
 
 
 def silent(stage: str, done: int, total: int, note: str) -> None:
@@ -35,13 +38,14 @@ def silent(stage: str, done: int, total: int, note: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The user's rows, all read and checked before anything is paid for."""
+    """The user's files, all read and checked before anything is paid for.
 
-    rows: dict[str, list[Record]]
+    The prompts are streamed, however many there are; the held-out rows fit in memory.
+    """
+
+    prompts: dict[str, Dataset]
+    held_out: dict[str, list[Record]]
     hashes: dict[str, str]
-
-    def get(self, split: str) -> list[Record]:
-        return self.rows.get(split, [])
 
 
 class Pipeline:
@@ -86,8 +90,8 @@ class Pipeline:
             self.config,
             self.run,
             self.store,
-            self.inputs.get("train"),
-            self.inputs.get("validation") or None,
+            self.inputs.prompts["train"],
+            self.inputs.prompts.get("validation"),
             stage_fingerprint=wanted,
             on_progress=self.progress,
         )
@@ -113,13 +117,14 @@ class Pipeline:
         from mwalimu.arms import build_arms
         from mwalimu.evaluation.evaluate import evaluate
 
-        test = self.inputs.get("test")[: self.config.evaluate.max_rows]
+        test = self.inputs.held_out["test"][: self.config.evaluate.max_rows]
         arms = build_arms(
             self.config,
             self.run,
             self.store,
-            labelled=self.inputs.get("labelled"),
+            labelled=self.inputs.held_out.get("labelled", []),
             test=test,
+            validation=self.inputs.prompts.get("validation", ()),
             stage_fingerprint=wanted,
             progress=self.progress,
         )
@@ -162,7 +167,9 @@ class Pipeline:
             {
                 "task": config.task,
                 "teacher": self._teacher_facts,
-                "generate": config.generate.model_dump(),
+                "generate": config.generate.model_dump(exclude={"user_model"}),
+                "schema": _contents(config.generate.json_schema),
+                "ensemble": self._ensemble_facts,
                 "max_rows": config.data.max_rows,
                 "seed": config.seed,
                 "inputs": {k: self.inputs.hashes.get(k) for k in ("train", "validation")},
@@ -172,8 +179,18 @@ class Pipeline:
     @cached_property
     def _teacher_facts(self) -> list[Any]:
         """Read once: the hashes of a large local teacher take their time."""
-        teacher = self.config.teacher
-        return [teacher.model_dump(exclude=_NOT_IN_ANSWERS), model_hashes(teacher.model)]
+        return _facts(self.config.teacher)
+
+    @cached_property
+    def _ensemble_facts(self) -> list[Any]:
+        ensemble = self.config.ensemble
+        user = self.config.generate.user_model
+        helpers = [_facts(user)] if user else []
+        if ensemble is None:
+            return helpers
+        judge = [_facts(ensemble.judge)] if ensemble.judge else []
+        how = ensemble.model_dump(exclude={"others", "judge"})
+        return [how, *map(_facts, ensemble.others), *judge, *helpers]
 
     def _finetune_fingerprint(self) -> str:
         data = self.run.require("generate").files
@@ -192,7 +209,7 @@ class Pipeline:
         return fingerprint(
             {
                 "student": self.run.require("finetune").files,
-                "teacher": self._teacher_facts,
+                "teacher": [*self._teacher_facts, *self._ensemble_facts],
                 "evaluate": self.config.evaluate.model_dump(),
                 "inputs": {k: self.inputs.hashes.get(k) for k in ("test", "labelled")},
             }
@@ -201,16 +218,28 @@ class Pipeline:
 
 def read_inputs(config: Config) -> Inputs:
     """Reads every file that the config names; all bad rows of a file are in one error."""
-    rows: dict[str, list[Record]] = {}
+    prompts: dict[str, Dataset] = {}
+    held_out: dict[str, list[Record]] = {}
     hashes: dict[str, str] = {}
     for split in SPLITS:
         path: Path | None = getattr(config.data, split)
         if path is None:
             continue
-        records = load_records(path, task=config.task, split=split)
-        rows[split] = records[: config.data.max_rows] if split == "train" else records
+        if split in PROMPTS:
+            rows = config.data.max_rows if split == "train" else None
+            prompts[split] = open_dataset(path, task=config.task, split=split, max_rows=rows)
+        else:
+            held_out[split] = load_records(path, task=config.task, split=split)
         hashes[split] = sha256_file(path)
-    return Inputs(rows, hashes)
+    return Inputs(prompts, held_out, hashes)
+
+
+def _facts(teacher: TeacherConfig) -> list[Any]:
+    return [teacher.model_dump(exclude=_NOT_IN_ANSWERS), model_hashes(teacher.model)]
+
+
+def _contents(path: Path | None) -> str | None:
+    return sha256_file(path) if path is not None and path.is_file() else None
 
 
 def versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,6 +150,13 @@ class Run:
                 fix="use a new --run folder",
             )
         return dict(manifest)
+
+    @property
+    def id(self) -> str:
+        """128 random bits as hex, drawn once: on whose account the teacher is asked."""
+        if "id" not in self.manifest:
+            self.describe(id=secrets.token_hex(16))
+        return str(self.manifest["id"])
 
     def path(self, *parts: str) -> Path:
         return self.root.joinpath(*parts)

@@ -86,7 +86,7 @@ def add_generate(run: Run, **ledger: Any) -> None:
         "answers_reused": 0,
         "retries": {"HTTP 429": 3},
         "ambiguous_retries": 0,
-        "repeated_after_a_crash": [],
+        "repeated_after_a_crash": 0,
         "usd": None,
     }
     files = [

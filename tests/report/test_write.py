@@ -106,7 +106,7 @@ def test_a_password_in_the_servers_address_is_left_out(tmp_path: Path) -> None:
 )
 def test_money_is_known_or_called_unknown(tmp_path: Path, usd: float | None, said: str) -> None:
     markdown, page = texts(write_report(full_run(tmp_path, usd=usd)))
-    assert f"| cost | {said} |" in markdown
+    assert f"| price of the answers used | {said} |" in markdown
     assert f">{said}</td>" in page
 
 
