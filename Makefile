@@ -35,7 +35,7 @@ check: install
 
 lock:
 	$(BIN)/pip install -q pip-tools
-	$(BIN)/pip-compile -q --generate-hashes --all-extras --strip-extras \
+	$(BIN)/pip-compile -q --generate-hashes --extra all --extra dev --strip-extras \
 	  --unsafe-package torch -c requirements/torch-cpu.txt --no-emit-index-url --no-emit-find-links -o requirements/lock.txt pyproject.toml
 
 clean:
