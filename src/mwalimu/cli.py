@@ -32,6 +32,11 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, as in --set finetune.epochs=2")
 ]
 
+MinOk = Annotated[
+    float | None,
+    typer.Option("--min-ok", min=0, max=1, help="accepted share below this fails [default: 1]"),
+]
+
 
 @app.callback()
 def options(
@@ -97,16 +102,21 @@ def estimate(
 
 
 @app.command()
-def run(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+def run(
+    config: ConfigFile, run: RunFolder = None, min_ok: MinOk = None, set_: Overrides = None
+) -> None:
     """All stages: generate, finetune, evaluate, report. Goes on where it stopped."""
-    _run_all(config, run, set_)
+    _run_all(config, run, _with_min_ok(set_, min_ok))
 
 
 @app.command()
-def generate(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+def generate(
+    config: ConfigFile, run: RunFolder = None, min_ok: MinOk = None, set_: Overrides = None
+) -> None:
     """Stage 1: the teacher answers the prompts."""
-    _show_terms(_load(config, set_))
-    with _pipeline(config, run, set_) as pipeline:
+    overrides = _with_min_ok(set_, min_ok)
+    _show_terms(_load(config, overrides))
+    with _pipeline(config, run, overrides) as pipeline:
         summary = pipeline.generate()
     _print_summary(summary)
 
@@ -189,6 +199,11 @@ def _run_all(config: Path, run: Path | None, overrides: list[str] | None) -> Non
         _print_summary(summary)
         typer.echo("not evaluated: name a file of held-out rows in data.test")
     typer.echo(f"report: {pipeline.run.path('report.html')}")
+
+
+def _with_min_ok(overrides: list[str] | None, min_ok: float | None) -> list[str]:
+    chosen = [] if min_ok is None else [f"generate.min_ok={min_ok}"]
+    return [*(overrides or []), *chosen]
 
 
 def _load(config: Path, overrides: list[str] | None) -> Config:

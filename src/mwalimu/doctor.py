@@ -9,7 +9,14 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-EXTRAS = {"matplotlib": "eval", "sacrebleu": "eval", "rouge_score": "eval"}
+EXTRAS = {
+    "matplotlib": "eval",
+    "sacrebleu": "eval",
+    "rouge_score": "eval",
+    "fastjsonschema": "schema",
+    "uvloop": "fast",
+    "azure": "azure",
+}
 CORE = ("torch", "transformers", "peft", "safetensors", "tokenizers", "aiohttp", "pyarrow")
 
 
@@ -60,5 +67,10 @@ def _accelerator() -> list[str]:
 
 
 def _keys() -> list[str]:
-    state = "set" if os.environ.get("OPENAI_API_KEY") else "not set"
-    return [f"  OPENAI_API_KEY is {state}"]
+    """Which teachers' keys are in the environment; never their values."""
+    from mwalimu.registry import load
+
+    routes = [route for model in load().values() for route in model.routes]
+    names = sorted({route.api_key_env for route in routes if route.api_key_env})
+    found = [name for name in names if os.environ.get(name)]
+    return [f"  keys of hosted teachers that are set: {', '.join(found) or 'none'}"]

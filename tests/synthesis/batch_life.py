@@ -11,8 +11,9 @@ from typing import Any
 
 from mwalimu.config import Config, build_config
 from mwalimu.data.record import Message, Record
-from mwalimu.synthesis import batch_remote, limiter
-from mwalimu.synthesis.batch import run_batches
+from mwalimu.synthesis import limiter
+from mwalimu.synthesis.batches import remote
+from mwalimu.synthesis.batches.prefetch import run_batches
 from mwalimu.synthesis.budget import Budget
 from mwalimu.synthesis.engine import Item
 from mwalimu.synthesis.index import Spend
@@ -39,7 +40,7 @@ class Life:
 
 
 def hurry() -> None:
-    batch_remote.FIRST_POLL_S = batch_remote.LAST_POLL_S = 0.01
+    remote.FIRST_POLL_S = remote.LAST_POLL_S = 0.01
     limiter.BACKOFF_S = 0.01
     from mwalimu.teachers.batch import openai_files
 

@@ -23,8 +23,9 @@ from mwalimu.errors import (
     TeacherError,
     TeacherUnreachable,
 )
-from mwalimu.synthesis import batch_buyer, batch_remote, limiter, store
-from mwalimu.synthesis.batch_records import BatchFolder
+from mwalimu.synthesis import limiter, store
+from mwalimu.synthesis.batches import buyer, remote
+from mwalimu.synthesis.batches.records import BatchFolder
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.store import AnswerStore
 from mwalimu.teachers.anthropic_messages import AnthropicMessages
@@ -41,8 +42,8 @@ ECHOED = [f"echo {text}" for text in TEXTS]
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_remote, "FIRST_POLL_S", 0.01)
-    monkeypatch.setattr(batch_remote, "LAST_POLL_S", 0.01)
+    monkeypatch.setattr(remote, "FIRST_POLL_S", 0.01)
+    monkeypatch.setattr(remote, "LAST_POLL_S", 0.01)
     monkeypatch.setattr(limiter, "BACKOFF_S", 0.01)
     monkeypatch.setattr(openai_files, "FILE_POLL_S", 0.01)
 
@@ -103,7 +104,7 @@ def test_what_the_batch_leaves_out_is_asked_one_by_one(
         # They had their try: the next life does not wait a day for them again.
         again = buy(tmp_path, kind, server, "good", *fates)
         assert len(server.batches) == 1 and again.sent == 0
-        monkeypatch.setattr(batch_buyer, "KEPT_S", 0.0)
+        monkeypatch.setattr(buyer, "KEPT_S", 0.0)
         buy(tmp_path, kind, server, "good", *fates)
         assert not records(tmp_path)
     assert [o.status for o in life.outcomes] == ["ok"] * 4 and life.repeated == 0
@@ -497,10 +498,10 @@ def test_killed_at_any_moment_nothing_is_lost_or_bought_twice(
 def test_killed_while_results_were_written_group_by_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mwalimu.synthesis import batch_intake
+    from mwalimu.synthesis.batches import intake
 
-    monkeypatch.setattr(batch_intake, "GROUP", 3)
-    real, calls = batch_intake._Group.write, []
+    monkeypatch.setattr(intake, "GROUP", 3)
+    real, calls = intake._Group.write, []
 
     def write(self: Any, *args: Any) -> None:
         calls.append(1)
@@ -510,7 +511,7 @@ def test_killed_while_results_were_written_group_by_group(
 
     fates = {"question 1": "expired"}
     with BatchServer(fate=fates.get) as server:
-        monkeypatch.setattr(batch_intake._Group, "write", write)
+        monkeypatch.setattr(intake._Group, "write", write)
         with pytest.raises(KeyboardInterrupt):
             buy(tmp_path, "anthropic", server)
         assert records(tmp_path)[0]["state"] == "running"

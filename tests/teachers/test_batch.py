@@ -17,7 +17,7 @@ from aiohttp import web
 
 from mwalimu.data.record import Message
 from mwalimu.errors import ConfigError, TeacherError, TeacherRefusesKey
-from mwalimu.synthesis.batch_intake import batch_prices
+from mwalimu.synthesis.batches.intake import batch_prices
 from mwalimu.teachers.base import Request, RowError, Sampling, TransientError
 from mwalimu.teachers.batch import openai_files, transfer
 from mwalimu.teachers.batch.base import (

@@ -10,7 +10,7 @@ from mwalimu.estimate.plan import ON_MACHINE, Place, Plan
 from mwalimu.estimate.rates import Rates
 from mwalimu.estimate.spans import NOTHING, ONE, Span, one_of, slowest_of, total
 from mwalimu.estimate.survey import Survey
-from mwalimu.synthesis.batch_intake import batch_prices
+from mwalimu.synthesis.batches.intake import batch_prices
 from mwalimu.synthesis.budget import nano_usd
 from mwalimu.teachers.base import RateLimits, Usage
 

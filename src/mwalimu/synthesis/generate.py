@@ -141,7 +141,7 @@ class _Stage:
         """
         if self.config.teacher.mode == "online" and not (job.store.folder / "batches").is_dir():
             return
-        from mwalimu.synthesis.batch import run_batches
+        from mwalimu.synthesis.batches.prefetch import run_batches
 
         draws = range(self.config.generate.samples)
 

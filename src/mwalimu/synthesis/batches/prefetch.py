@@ -12,8 +12,8 @@ from contextlib import aclosing
 from mwalimu.config import TeacherConfig
 from mwalimu.errors import ConfigError
 from mwalimu.synthesis.answer import Member, first_request
-from mwalimu.synthesis.batch_buyer import BatchBuyer, Note
-from mwalimu.synthesis.batch_records import BatchFolder
+from mwalimu.synthesis.batches.buyer import BatchBuyer, Note
+from mwalimu.synthesis.batches.records import BatchFolder
 from mwalimu.synthesis.engine import Item
 from mwalimu.synthesis.job import Job
 from mwalimu.synthesis.verdict import Outcome

@@ -10,10 +10,10 @@ from functools import partial
 
 from mwalimu.errors import TeacherError
 from mwalimu.synthesis.answer import Member
-from mwalimu.synthesis.batch_intake import Intake, batch_prices
-from mwalimu.synthesis.batch_open import OpenBatch, account
-from mwalimu.synthesis.batch_records import BatchFolder, BatchRecord
-from mwalimu.synthesis.batch_remote import NotTaken, Remote
+from mwalimu.synthesis.batches.intake import Intake, batch_prices
+from mwalimu.synthesis.batches.records import BatchFolder, BatchRecord
+from mwalimu.synthesis.batches.remote import NotTaken, Remote
+from mwalimu.synthesis.batches.under_way import OpenBatch, account
 from mwalimu.synthesis.budget import worst_case
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.job import Job

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from mwalimu.config import TeacherConfig
 from mwalimu.errors import TeacherError, TeacherUnreachable
-from mwalimu.synthesis.batch_open import OpenBatch
-from mwalimu.synthesis.batch_records import BatchFolder, BatchRecord
+from mwalimu.synthesis.batches.records import BatchFolder, BatchRecord
+from mwalimu.synthesis.batches.under_way import OpenBatch
 from mwalimu.synthesis.limiter import backoff_s
 from mwalimu.teachers.base import TransientError
 from mwalimu.teachers.batch.base import BatchClient, BatchState, Found, RequestFile, Search

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from mwalimu.synthesis.batch_records import BatchRecord
+from mwalimu.synthesis.batches.records import BatchRecord
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.job import Job
 from mwalimu.synthesis.store import AnswerStore, Stored

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from mwalimu.config import TeacherConfig
 from mwalimu.synthesis.answer import Member
 from mwalimu.synthesis.ask import NO_MEANING, Calls
-from mwalimu.synthesis.batch_open import OpenBatch
+from mwalimu.synthesis.batches.under_way import OpenBatch
 from mwalimu.synthesis.budget import actual
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.store import Stored

@@ -1,0 +1,36 @@
+"""`distill.yaml`: typed, loaded, overridden and validated once. Imports no torch."""
+
+from mwalimu.config.loading import apply_override, build_config, dump_config, load_config
+from mwalimu.config.settings import (
+    TASKS,
+    BudgetConfig,
+    Config,
+    DataConfig,
+    EnsembleConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    GenerateConfig,
+    Kind,
+    StudentConfig,
+    Task,
+    TeacherConfig,
+)
+
+__all__ = [
+    "TASKS",
+    "BudgetConfig",
+    "Config",
+    "DataConfig",
+    "EnsembleConfig",
+    "EvaluateConfig",
+    "FinetuneConfig",
+    "GenerateConfig",
+    "Kind",
+    "StudentConfig",
+    "Task",
+    "TeacherConfig",
+    "apply_override",
+    "build_config",
+    "dump_config",
+    "load_config",
+]
