@@ -16,9 +16,8 @@ data:
   # test: test.jsonl        # held-out rows with gold answers, for the evaluation
   # labelled: labelled.jsonl  # the few gold rows you have: the baseline to beat
 teacher:
-  model: fake               # a folder, a hub id, or the name of a model at base_url
-  # base_url: https://api.deepseek.com/v1
-  # api_key_env: DEEPSEEK_API_KEY
+  model: fake               # a name of 'mwalimu models' (gpt-4.1, ...), a folder, a hub id, or
+  # base_url: http://localhost:8000/v1    # the name of a model at any OpenAI-compatible server
   temperature: 0.0
   max_tokens: 512
 student:
