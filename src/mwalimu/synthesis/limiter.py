@@ -129,10 +129,9 @@ class Limiter:
             self._told = limits.requests.limit_per_minute / 60
         if limits.tokens.limit_per_minute is not None:
             self._tokens_a_minute = limits.tokens.limit_per_minute
-        if _used_up(limits.requests, 1):
-            self.pause(limits.requests.reset_s or 0.0)
-        if _used_up(limits.tokens, self._mean_tokens):
-            self.pause(limits.tokens.reset_s or 0.0)
+        self.pause(
+            max(_refill_s(limits.requests, 1), _refill_s(limits.tokens, self._mean_tokens))
+        )
 
     def _rate(self) -> float:
         by_tokens = math.inf
@@ -174,8 +173,17 @@ class Limiter:
         self._pump()
 
 
-def _used_up(window: Window, need: float) -> bool:
-    return window.remaining is not None and window.remaining < need
+def _refill_s(window: Window, need: float) -> float:
+    """How long until `need` is there again; 0 where it is, or where nothing is known.
+
+    Some servers' reset is that of the whole quota: what is missing of it may be there sooner.
+    """
+    if window.remaining is None or window.remaining >= need or window.reset_s is None:
+        return 0.0
+    if window.limit_per_minute:
+        missing_s = (need - window.remaining) / window.limit_per_minute * 60
+        return min(window.reset_s, missing_s)
+    return window.reset_s
 
 
 def backoff_s(attempt: int, key: str) -> float:

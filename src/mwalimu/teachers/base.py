@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -72,7 +73,10 @@ class Request:
             content["tools"] = self.tools
         if self.schema is not None:
             content["schema"] = self.schema
-        canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+        try:
+            canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+        except TypeError:  # lone surrogates and integers above 64 bits, which JSON texts may hold
+            canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
         return hashlib.sha256(canonical).hexdigest()
 
 
