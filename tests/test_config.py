@@ -85,7 +85,7 @@ def test_a_missing_file_names_init(tmp_path: Path) -> None:
 
 def test_a_bad_override_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, yaml.safe_dump(MINIMAL))
-    with pytest.raises(ConfigError, match="not key=value"):
+    with pytest.raises(ConfigError, match="not followed by =value"):
         load_config(path, ["epochs"])
     with pytest.raises(ConfigError, match="holds a value"):
         load_config(path, ["task.name=3"])

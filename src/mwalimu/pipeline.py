@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mwalimu.config import Config, TeacherConfig, dump_config
+from mwalimu.config import Config, TeacherConfig, dump_config, public_config
 from mwalimu.data.dataset import Dataset, load_records, open_dataset
 from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError
@@ -153,7 +153,7 @@ class Pipeline:
 
     def _describe(self) -> None:
         self.run.describe(
-            config=self.config.model_dump(mode="json"),
+            config=public_config(self.config),
             seed=self.config.seed,
             inputs=self.inputs.hashes,
             versions=versions(),

@@ -1,6 +1,7 @@
 """`distill.yaml`: typed, loaded, overridden and validated once. Imports no torch."""
 
 from mwalimu.config.loading import apply_override, build_config, dump_config, load_config
+from mwalimu.config.redact import public_config, secrets_of
 from mwalimu.config.settings import (
     TASKS,
     BudgetConfig,
@@ -33,4 +34,6 @@ __all__ = [
     "build_config",
     "dump_config",
     "load_config",
+    "public_config",
+    "secrets_of",
 ]

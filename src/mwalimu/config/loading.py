@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from mwalimu.config.redact import public_config
 from mwalimu.config.settings import Config, EnsembleConfig, TeacherConfig
 from mwalimu.errors import ConfigError
 
@@ -50,7 +52,8 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     """Sets `finetune.epochs=2` in the nested mapping `raw`; the value is read as YAML."""
     key, equals, value = override.partition("=")
     if not equals or not key:
-        raise ConfigError(f"override {override!r} is not key=value", where="--set")
+        shown = re.split("[:=]", override, maxsplit=1)[0]  # what follows may be a key
+        raise ConfigError(f"{shown!r} is not followed by =value", where="--set")
     node = raw
     *parents, leaf = key.split(".")
     for part in parents:
@@ -58,12 +61,17 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise ConfigError(f"{part!r} holds a value, not settings", where=f"--set {key}")
         node = child
-    node[leaf] = yaml.safe_load(value)
+    try:
+        node[leaf] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"the value {_yaml_problem(error)}", where=f"--set {key}", fix="quote it"
+        ) from None
 
 
 def dump_config(config: Config) -> str:
-    """The resolved config with every default written out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    """The resolved config with every default written out and no secret."""
+    return yaml.safe_dump(public_config(config), sort_keys=False, allow_unicode=True)
 
 
 def _absolute(config: Config, base: Path) -> Config:

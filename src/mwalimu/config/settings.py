@@ -37,7 +37,9 @@ class TeacherConfig(Section):
     kind: Literal["auto", Kind] = "auto"
     route: str | None = Field(None, description="of the registry's model; its first if unset")
     base_url: str | None = None
-    api_key_env: str | None = Field(None, description="the variable that holds the key")
+    api_key_env: str | None = Field(
+        None, pattern=r"^[A-Z_][A-Z0-9_]*$", description="the NAME of the variable with the key"
+    )
     deployment: str | None = Field(None, description="Azure OpenAI: the deployment's name")
     api_version: str | None = Field(None, description="Azure: the API's version")
     auth: Literal["key", "entra"] = Field("key", description="Azure: a key or an Entra token")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mwalimu.config import TeacherConfig
-from mwalimu.errors import TeacherUnreachable
+from mwalimu.errors import TeacherError, TeacherUnreachable
 from mwalimu.synthesis.budget import Budget, actual, nano_usd, worst_case
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.limiter import Limiter, backoff_s
@@ -67,6 +67,7 @@ class Asker:
         self.limiter = Limiter(teacher.concurrency)
         self._committer = _Committer(store)
         self._given_up = 0
+        self._fatal: TeacherError | None = None
         self._success_at: float | None = None
         self._under_way: dict[str, asyncio.Future[None]] = {}
 
@@ -137,10 +138,12 @@ class Asker:
                         raise _GaveUp(error.reason, attempt) from None
                 elif attempt > self.config.max_retries:
                     raise _GaveUp(error.reason, attempt) from None
-                if not error.rate_limited:  # those wait in the limiter, all together
+                # After a Retry-After all wait together, in the limiter.
+                if not error.rate_limited or error.retry_after_s is None:
                     await asyncio.sleep(backoff_s(attempt - 1, requests[0].key))
 
     async def _send(self, requests: Sequence[Request], have: frozenset[str]) -> list[Answer]:
+        self._stop_if_told_to_wait()
         worst = [worst_case(request, self.config) for request in requests]
         for index, cost in enumerate(worst):
             try:
@@ -150,7 +153,7 @@ class Asker:
                     self.budget.settle(held, None, sent=False)
                 raise
         try:
-            sent_at = await self.limiter.acquire()
+            sent_at = await self._turn()
         except BaseException:
             for held in worst:
                 self.budget.settle(held, None, sent=False)
@@ -163,6 +166,14 @@ class Asker:
             self.limiter.release()
         await self._committer.commit()
         return answers
+
+    async def _turn(self) -> float:
+        """Waits until this request may go; the time of it."""
+        sent_at = await self.limiter.acquire()
+        if self._fatal is not None:
+            self.limiter.release()
+            raise self._fatal  # another row met it: not one more is sent
+        return sent_at
 
     async def _call(
         self, requests: Sequence[Request], worst: list[Cost], sent_at: float
@@ -183,6 +194,10 @@ class Asker:
             raise
         except asyncio.CancelledError:
             self._end_unanswered(keys, worst, billed=True)
+            raise
+        except TeacherError as error:
+            self._fatal = error
+            self._end_unanswered(keys, worst, billed=False)
             raise
         except Exception as error:
             self._end_unanswered(keys, worst, billed=isinstance(error, RowError) and error.billed)
@@ -242,6 +257,16 @@ class Asker:
                 f"no answer for {self.config.outage_s:.0f} s ({reason})",
                 where=self.teacher.info.model,
                 fix="look at the server, then run the same command again; nothing is lost",
+            )
+
+    def _stop_if_told_to_wait(self) -> None:
+        """A wish that goes beyond `outage_s` is not slept through: somebody has to know of it."""
+        if (wait := self.limiter.paused_s()) > self.config.outage_s:
+            raise TeacherUnreachable(
+                f"asks to be left alone for {wait:,.0f} s, teacher.outage_s is "
+                f"{self.config.outage_s:,.0f}",
+                where=self.teacher.info.model,
+                fix="run the same command again then, or raise it; nothing is lost",
             )
 
     def _stop_if_hopeless(self, reason: str) -> None:

@@ -16,6 +16,7 @@ from mwalimu.teachers.base import RateLimits, TransientError, Window
 
 START, DECREASE = 16, 0.5
 BELOW, GROWTH_A_SECOND = 0.98, 0.003  # of the rate measured at the last 429
+STRAY_S = 1.0  # a 429 without Retry-After counts when another came within so long before it
 CATCH_UP_S = 0.05  # a late timer may be made good for so long
 PAUSE_S, PAUSE_CAP_S = 1.0, 60.0  # after a 429 without Retry-After
 BACKOFF_S, BACKOFF_CAP_S = 0.5, 30.0
@@ -38,6 +39,7 @@ class Limiter:
         self._event_at: float | None = None
         self._begun: float | None = None
         self._passed = 0  # successes since the last 429
+        self._refused_at = -math.inf
         self._in_a_row = 0  # 429s without a success between
         self._grown_at = 0.0
 
@@ -92,6 +94,10 @@ class Limiter:
         now = _now()
         if error.limits is not None:
             self._heed(error.limits)
+        stray = error.retry_after_s is None and now - self._refused_at > STRAY_S
+        self._refused_at = now
+        if stray:
+            return  # one refusal alone tells nothing of a rate; its sender backs off by itself
         if self._event_at is None or sent_at > self._event_at:
             self._slow_down(now)
         if error.retry_after_s is not None:
@@ -129,9 +135,7 @@ class Limiter:
             self._told = limits.requests.limit_per_minute / 60
         if limits.tokens.limit_per_minute is not None:
             self._tokens_a_minute = limits.tokens.limit_per_minute
-        self.pause(
-            max(_refill_s(limits.requests, 1), _refill_s(limits.tokens, self._mean_tokens))
-        )
+        self.pause(max(_refill_s(limits.requests, 1), _refill_s(limits.tokens, self._mean_tokens)))
 
     def _rate(self) -> float:
         by_tokens = math.inf

@@ -6,12 +6,13 @@ import difflib
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import orjson
 from yarl import URL
 
-from mwalimu.config import TeacherConfig
+from mwalimu.config import TeacherConfig, secrets_of
 from mwalimu.errors import TeacherUnreachable, UnknownTeacherModel
 from mwalimu.teachers.base import (
     Completion,
@@ -27,6 +28,7 @@ from mwalimu.teachers.status import Place, clean, judge, public_url
 from mwalimu.teachers.wire import Wire
 
 CHECK_S = 30.0  # for the list of models
+MASKED = 16  # characters of a key that is masked in a stored answer, at least
 FATAL_AT_ONCE = {300, 301, 302, 303, 307, 308, 401, 402, 403}
 SECRET_HEADERS = ("Authorization", "x-api-key", "api-key")
 
@@ -44,6 +46,8 @@ class ServedTeacher:
         self.info = TeacherInfo(_identity(config, self._url), config.resolved_kind)
         self.capabilities = wire.capabilities
         self.concurrency = config.concurrency
+        self._sent: tuple[str, ...] | None = None
+        self._masks: list[bytes] = []
         self._transport = HttpTransport(
             concurrency=config.concurrency, timeout_s=config.timeout_s, idle_s=config.idle_s
         )
@@ -70,7 +74,9 @@ class ServedTeacher:
         if reply.status in FATAL_AT_ONCE:
             judge(reply, self._place(headers))
         if reply.status == 200:
-            self._known(self.wire.model_names(reply.body), _secrets(headers, url))
+            self._known(
+                self.wire.model_names(reply.body), _secrets(headers, url, self.config.extra_body)
+            )
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Reply]:
         (request,) = requests
@@ -83,7 +89,7 @@ class ServedTeacher:
         limits = rate_limits(reply.headers)
         if reply.status != 200 or not self.wire.is_answer(reply.body):
             judge(reply, self._place(headers), limits)
-        return [Reply(reply.body, limits)]
+        return [Reply(self._without_keys(reply.body, headers), limits)]
 
     def parse(self, raw: bytes) -> Completion:
         return self.wire.parse(raw, self.config)
@@ -91,13 +97,20 @@ class ServedTeacher:
     async def close(self) -> None:
         await self._transport.close()
 
+    def _without_keys(self, raw: bytes, headers: Mapping[str, str]) -> bytes:
+        """The answer as it is stored: a server that says our key back must not put it there."""
+        sent = tuple(headers.get(name, "") for name in SECRET_HEADERS)
+        if sent != self._sent:
+            self._sent, self._masks = sent, masks(headers, self._url, self.config)
+        return masked(raw, self._masks)
+
     def _place(self, headers: Mapping[str, str]) -> Place:
         return Place(
             url=public_url(self._url),
             model=self.config.model,
             key_env=self.config.api_key_env,
             model_setting=self.wire.model_setting,
-            secrets=_secrets(headers, self._url),
+            secrets=_secrets(headers, self._url, self.config.extra_body),
         )
 
     def _known(self, names: list[str], secrets: tuple[str, ...]) -> None:
@@ -111,12 +124,29 @@ class ServedTeacher:
         )
 
 
-def _secrets(headers: Mapping[str, str], url: URL) -> tuple[str, ...]:
-    """Keys of the headers and the address, in every form in which a server may say them."""
+def masks(headers: Mapping[str, str], url: URL, config: TeacherConfig) -> list[bytes]:
+    """What `masked` looks for.
+
+    Short keys are left alone: a placeholder such as EMPTY may be a word of the answer.
+    """
+    known = _secrets(headers, url, config.extra_body)
+    return [key.encode() for key in known if len(key) >= MASKED]
+
+
+def masked(raw: bytes, keys: list[bytes]) -> bytes:
+    for key in keys:
+        if key in raw:
+            raw = raw.replace(key, b"[key]")
+    return raw
+
+
+def _secrets(headers: Mapping[str, str], url: URL, body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys of headers, address and extra body, in every form in which a server may say them."""
     sent = [headers[name].removeprefix("Bearer ") for name in SECRET_HEADERS if name in headers]
     for query in (url.raw_query_string, url.query_string):
         pairs = (part.partition("=") for part in query.split("&"))
         sent += [value for name, _, value in pairs if value and name != "api-version"]
+    sent += secrets_of(body)
     packed = [b64encode(text.encode()).decode() for key in sent for text in (f"Bearer {key}", key)]
     return (*sent, *(quote(key, safe=s) for key in sent for s in ("", "/")), *packed)
 

@@ -16,7 +16,7 @@ from mwalimu.teachers.batch.base import Gone, QueueFull
 from mwalimu.teachers.batch.transfer import Refused, Transfer, Upload
 from mwalimu.teachers.http import HttpReply
 from mwalimu.teachers.limits import rate_limits
-from mwalimu.teachers.served import SECRET_HEADERS, ServedTeacher
+from mwalimu.teachers.served import SECRET_HEADERS, ServedTeacher, masked, masks
 from mwalimu.teachers.status import Place, clean, judge, public_url, read_error
 
 CONNECTIONS = 4
@@ -59,11 +59,12 @@ class Channel:
 
     async def lines(self, url: URL) -> AsyncGenerator[bytes, None]:
         headers = await self.wire.headers(self.config)
+        keys = masks(headers, url, self.config)
         try:
             async with aclosing(self._transfer.lines(url, headers)) as lines:
                 async for line in lines:
                     if line.strip():
-                        yield line
+                        yield masked(line, keys)
         except Refused as refused:
             raise self._refusal(refused.reply, headers) from None
 
@@ -99,7 +100,7 @@ class Channel:
         if not 200 <= reply.status < 300:
             raise self._refusal(reply, headers)
         try:
-            body: Any = orjson.loads(reply.body)
+            body: Any = orjson.loads(masked(reply.body, masks(headers, self.url, self.config)))
         except orjson.JSONDecodeError:
             body = None
         if not isinstance(body, dict):
