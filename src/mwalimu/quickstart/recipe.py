@@ -66,6 +66,10 @@ def train_models(folder: Path, on_progress: Progress) -> dict[str, float]:
     Interrupted and run again, it goes on where it stopped. Returns the teacher's accuracy by task
     on held-out rows, and overall.
     """
+    import torch
+
+    # Sums in another order end in other weights: one thread makes the shipped ones again.
+    torch.set_num_threads(1)
     tokenizer = train_tokenizer(_corpus(), context=CONTEXT)
     bare = {name: folder / "work" / name for name in SHAPES}
     for name, shape in SHAPES.items():

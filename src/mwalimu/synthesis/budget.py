@@ -49,6 +49,7 @@ class Budget:
             caps.tokens,
             caps.requests,
         )
+        self._capped = any(cap is not None for cap in self.caps)
         self.spent = [
             earlier.nano_usd + earlier.open_nano_usd,
             earlier.prompt + earlier.completion + earlier.open_tokens,
@@ -74,7 +75,7 @@ class Budget:
         Raises:
             BudgetReached: not even an idle teacher could take this request within the caps.
         """
-        while (unit := self._exceeded(worst)) is not None:
+        while self._capped and (unit := self._exceeded(worst)) is not None:
             if not any(self._held):
                 raise self._reached(unit)
             waiter = asyncio.get_running_loop().create_future()

@@ -181,10 +181,21 @@ class _Stage:
     @staticmethod
     def _first(record: Record, seen: FirstSeen) -> str | None:
         """The id of the row that asked the same before; None where this is the first."""
-        asked = [[message.to_json() for message in record.messages], record.tools]
-        digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
-        first = seen.first(digest, record.id)
+        first = seen.first(_digest(record), record.id)
         return None if first is None else str(first)
+
+
+def _digest(record: Record) -> bytes:
+    """Of what is asked, whoever is asked."""
+    digest = hashlib.blake2b(digest_size=16)
+    for message in record.messages:
+        content = message.content.encode("utf-8", "surrogatepass")
+        digest.update(b"%s %d " % (message.role.encode(), len(content)) + content)
+        if message.tool_calls or message.tool_call_id:
+            digest.update(orjson.dumps(message.to_json(), option=orjson.OPT_SORT_KEYS))
+    if record.tools:
+        digest.update(orjson.dumps(record.tools, option=orjson.OPT_SORT_KEYS))
+    return digest.digest()
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

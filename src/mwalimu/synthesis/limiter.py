@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Callable
+from functools import cached_property
 
 from mwalimu.teachers.base import RateLimits, TransientError, Window
 
@@ -43,9 +45,13 @@ class Limiter:
         self._in_a_row = 0  # 429s without a success between
         self._grown_at = 0.0
 
+    @cached_property
+    def _now(self) -> Callable[[], float]:
+        return asyncio.get_running_loop().time
+
     async def acquire(self) -> float:
         """Waits for the turn to send; the time of it, for `rate_limited`."""
-        now = _now()
+        now = self._now()
         if self._begun is None:
             self._begun = now
         if not self._waiters and self._wait_s(now) == 0.0:
@@ -60,9 +66,9 @@ class Limiter:
                 self.release()
             raise
         # A 429 may have come between the turn and its taker's waking.
-        while (wait := self._not_before - _now()) > 0:
+        while (wait := self._not_before - self._now()) > 0:
             await asyncio.sleep(wait)
-        return _now()
+        return self._now()
 
     def release(self) -> None:
         self.in_flight -= 1
@@ -91,7 +97,7 @@ class Limiter:
 
     def rate_limited(self, error: TransientError, sent_at: float) -> None:
         """A 429. Those that were under way when the first of a burst came are the same event."""
-        now = _now()
+        now = self._now()
         if error.limits is not None:
             self._heed(error.limits)
         stray = error.retry_after_s is None and now - self._refused_at > STRAY_S
@@ -107,11 +113,11 @@ class Limiter:
 
     def pause(self, seconds: float) -> None:
         """Nobody sends before this has passed."""
-        self._not_before = max(self._not_before, _now() + seconds)
+        self._not_before = max(self._not_before, self._now() + seconds)
 
     def paused_s(self) -> float:
         """How long nobody may send, as the server wishes."""
-        return max(0.0, self._not_before - _now())
+        return max(0.0, self._not_before - self._now())
 
     def _slow_down(self, now: float) -> None:
         since = self._event_at if self._event_at is not None else self._begun
@@ -125,7 +131,7 @@ class Limiter:
 
     def _grow(self) -> None:
         """A limit may have been raised, or was measured too low: look a little higher."""
-        now = _now()
+        now = self._now()
         if (elapsed := now - self._grown_at) >= 1.0:
             self._grown_at = now
             self.pace *= 1 + GROWTH_A_SECOND * min(elapsed, 10.0)
@@ -158,7 +164,7 @@ class Limiter:
 
     def _pump(self) -> None:
         """Lets as many go as may, in the order in which they came; comes back when time is up."""
-        now = _now()
+        now = self._now()
         while self._waiters:
             if self._waiters[0].done():  # cancelled
                 self._waiters.popleft()
@@ -194,7 +200,3 @@ def backoff_s(attempt: int, key: str) -> float:
     """Doubling, capped, with a jitter of up to a half that depends on the request alone."""
     jitter = int(key[:8], 16) / 0xFFFFFFFF
     return float(min(BACKOFF_CAP_S, BACKOFF_S * 2 ** min(attempt, 16)) * (0.5 + 0.5 * jitter))
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
