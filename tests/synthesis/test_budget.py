@@ -11,7 +11,7 @@ import pytest
 from mwalimu.config import BudgetConfig, TeacherConfig
 from mwalimu.data.record import Message
 from mwalimu.errors import BudgetReached, ConfigError
-from mwalimu.synthesis.budget import Budget, actual, worst_case
+from mwalimu.synthesis.budget import Budget, Prices
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.index import Spend
 from mwalimu.teachers.base import Request, Sampling, Usage
@@ -28,18 +28,18 @@ PRICED: dict[str, Any] = {
 def test_prices_are_exact_to_the_nano_dollar() -> None:
     teacher = TeacherConfig(**PRICED)
     # 600 fresh at 2, 400 cached at 0.5, 50 out at 8 dollars a million, in nano-dollars.
-    assert actual(Usage(1000, 50, 400), teacher) == Cost(
+    assert Prices(teacher).actual(Usage(1000, 50, 400)) == Cost(
         1000, 50, 600 * 2000 + 400 * 500 + 50 * 8000
     )
     unknown = TeacherConfig(model="m", base_url="http://localhost/v1")
-    assert actual(Usage(1000, 50), unknown).nano_usd is None
-    assert actual(Usage(1000, 50), TeacherConfig(model="fake")).nano_usd == 0
+    assert Prices(unknown).actual(Usage(1000, 50)).nano_usd is None
+    assert Prices(TeacherConfig(model="fake")).actual(Usage(1000, 50)).nano_usd == 0
 
 
 @pytest.mark.parametrize("text", ["plain words", "日本語の文", "🙂" * 9, "a b" * 100, "\x00\x01"])
 def test_the_worst_case_bounds_every_tokenizer(text: str) -> None:
     request = Request("m", (Message("user", text),), Sampling(max_tokens=77))
-    worst = worst_case(request, TeacherConfig(**PRICED))
+    worst = Prices(TeacherConfig(**PRICED)).worst_case(request)
     assert worst.prompt >= len(text.encode()) and worst.completion == 77
     assert worst.nano_usd == worst.prompt * 2000 + 77 * 8000
 

@@ -10,7 +10,7 @@ import pytest
 
 from mwalimu.data.record import Message, Record
 from mwalimu.errors import ConfigError, TeacherUnreachable
-from mwalimu.synthesis.engine import Engine, Item
+from mwalimu.synthesis.engine import Item
 from mwalimu.synthesis.ensemble import build_ensemble
 from mwalimu.synthesis.ensemble.base import Ensemble, distinct
 from mwalimu.synthesis.ensemble.single import share_of
@@ -250,7 +250,7 @@ def test_notes_tell_whose_answers_were_taken(
         ensemble = build_ensemble(job)
         assert isinstance(ensemble, Ensemble)
         await ensemble.prepare([])
-        outcomes = [o async for o in Engine(ensemble).run(map(Item, rows("1", "2")))]
+        outcomes = [o async for o in job.engine(ensemble).run(map(Item, rows("1", "2")))]
         assert [o.text for o in outcomes] == ["x", "y"]
         assert ensemble.notes() == {"strategy": "fallback", "taken": {"a": 1, "b": 1}}
 

@@ -10,7 +10,7 @@ import pytest
 
 from mwalimu.data.record import Message, Record
 from mwalimu.errors import ConfigError
-from mwalimu.synthesis.engine import Engine, Item
+from mwalimu.synthesis.engine import Item
 from mwalimu.synthesis.ensemble import build_ensemble
 from mwalimu.synthesis.ensemble.best import ROWS_A_TASK
 from mwalimu.synthesis.ensemble.route import confidence_of
@@ -45,8 +45,7 @@ def outcomes_of(
     async def work(job: Job) -> None:
         ensemble = build_ensemble(job)
         await ensemble.prepare(validation)
-        size = max(asker.teacher.batch_size for asker in job.askers.values())
-        found.extend([o async for o in Engine(ensemble, size).run(map(Item, records))])
+        found.extend([o async for o in job.engine(ensemble).run(map(Item, records))])
         notes.update(ensemble.notes())
 
     stage.with_job(config, work)
@@ -115,7 +114,7 @@ def test_without_gold_answers_nobody_is_the_best(
         outcomes_of(stage, config_of(tmp_path, teachers, "best"), rows("q"), [])
 
     async def unprepared(job: Job) -> None:
-        [o async for o in Engine(build_ensemble(job)).run(map(Item, rows("q")))]
+        [o async for o in job.engine(build_ensemble(job)).run(map(Item, rows("q")))]
 
     with pytest.raises(RuntimeError, match="prepare"):
         stage.with_job(config_of(tmp_path, teachers, "best"), unprepared)

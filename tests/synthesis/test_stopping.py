@@ -14,6 +14,7 @@ from mwalimu.errors import TeacherError, TeacherUnreachable
 from mwalimu.run import Run
 from mwalimu.synthesis.ask import Asker
 from mwalimu.synthesis.budget import Budget
+from mwalimu.synthesis.durability import Durability
 from mwalimu.synthesis.generate import generate
 from mwalimu.synthesis.store import AnswerStore
 from mwalimu.teachers.base import (
@@ -83,7 +84,9 @@ def test_nothing_is_waited_for_beyond_the_outage(tmp_path: Path, error: Transien
 
     async def ask() -> float:
         with AnswerStore(tmp_path / "answers", "00" * 16) as store:
-            asker = Asker(Never(error), settings, store, Budget(BudgetConfig(), store.spend()))
+            asker = Asker(
+                Never(error), settings, Durability(store), Budget(BudgetConfig(), store.spend())
+            )
             with pytest.raises(TeacherUnreachable):
                 await asker.ask(request)
         return asyncio.get_running_loop().time()

@@ -20,6 +20,7 @@ from mwalimu.data.record import Record
 from mwalimu.estimate.plan import Place, Plan
 from mwalimu.synthesis.answer import Member, Row
 from mwalimu.synthesis.ask import Answer, Asker
+from mwalimu.synthesis.durability import Durability
 from mwalimu.synthesis.engine import Engine, Item, Program
 from mwalimu.synthesis.job import Job, open_job
 from mwalimu.synthesis.live import Progress
@@ -112,8 +113,7 @@ class _Watch:
             outcomes = [await program(row) for program in programs]
             return outcomes[0]
 
-        sizes = [asker.teacher.batch_size for asker in self.job.askers.values()]
-        return Engine(watched, max(sizes))
+        return self.job.engine(watched)
 
     def close(self) -> None:
         """Adds up what the probe took."""
@@ -131,8 +131,9 @@ class _Watch:
 
     def _own(self, place: Place, member: Member) -> Member:
         clock = _Clock(member.asker.teacher)
-        store = self._aside if clock.batch_size > 1 else self.job.store
-        asker = Asker(clock, member.config, store, self.job.budget)
+        aside = clock.batch_size > 1
+        durability = _Scratch(self._aside) if aside else self.job.durability
+        asker = Asker(clock, member.config, durability, self.job.budget)
         self._clocks[asker], self._keys[asker] = clock, place.key
         self.job.askers[place.key, None] = asker
         self.probe.asked[place.key] = {}
@@ -162,6 +163,13 @@ class _Watch:
         if (seconds := self._clocks[asker].seconds.get(request.key)) is not None:
             asked.timed += 1
             asked.seconds += seconds
+
+
+class _Scratch(Durability):
+    """Of a store that is thrown away after the probe."""
+
+    def written(self) -> None:
+        pass
 
 
 class _Clock:

@@ -11,7 +11,7 @@ from mwalimu.estimate.rates import Rates
 from mwalimu.estimate.spans import NOTHING, ONE, Span, one_of, slowest_of, total
 from mwalimu.estimate.survey import Survey
 from mwalimu.synthesis.batches.intake import batch_prices
-from mwalimu.synthesis.budget import nano_usd
+from mwalimu.synthesis.budget import Prices
 from mwalimu.teachers.base import RateLimits, Usage
 
 
@@ -151,7 +151,7 @@ def _usd(teacher: TeacherConfig, prompt: Span, answers: Span) -> Span | None:
         return NOTHING
 
     def price(prompt_tokens: float, answer_tokens: float) -> float | None:
-        nano = nano_usd(teacher, Usage(round(prompt_tokens), round(answer_tokens)))
+        nano = Prices(teacher).nano_usd(Usage(round(prompt_tokens), round(answer_tokens)))
         return None if nano is None else nano / 1e9
 
     mid, low = price(prompt.mid, answers.mid), price(prompt.low, answers.low)

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 
 from mwalimu.config import TeacherConfig
 from mwalimu.errors import TeacherError, TeacherUnreachable
-from mwalimu.synthesis.budget import Budget, actual, nano_usd, worst_case
+from mwalimu.synthesis.budget import Budget, Prices
+from mwalimu.synthesis.durability import Durability
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.limiter import Limiter, backoff_s
-from mwalimu.synthesis.store import AnswerStore, Stored
+from mwalimu.synthesis.store import Stored
 from mwalimu.teachers.base import Completion, Reply, Request, RowError, Teacher, TransientError
 
 NO_MEANING = (ValueError, KeyError, TypeError, IndexError, AttributeError)
 HOPELESS = 10  # requests given up before the first answer, or
 HOPELESS_LATER = 50  # in a row after one
-GATHER_S = 0.02  # between two fsyncs: nobody's slot waits for them, only the rows' coming out
 NAMED = 100  # repeated requests whose keys the ledger names
 
 
@@ -58,32 +58,39 @@ class Asker:
     """One teacher's requests, through one limiter."""
 
     def __init__(
-        self, teacher: Teacher, config: TeacherConfig, store: AnswerStore, budget: Budget
+        self, teacher: Teacher, config: TeacherConfig, durability: Durability, budget: Budget
     ) -> None:
         self.teacher = teacher
         self.config = config
-        self.store = store
+        self.durability = durability
+        self.store = durability.store
         self.budget = budget
+        self.prices = Prices(config)
         self.calls = Calls()
         self.limiter = Limiter(teacher.concurrency)
-        self._committer = _Committer(store)
         self._given_up = 0
         self._fatal: TeacherError | None = None
         self._success_at: float | None = None
-        self._under_way: dict[str, asyncio.Future[None]] = {}
+        self._under_way: dict[str, asyncio.Future[None] | None] = {}
 
     async def ask(self, request: Request) -> Answer:
         """The answer of a served teacher; two askers of the same thing buy it once."""
-        while (other := self._under_way.get(request.key)) is not None:
-            await asyncio.wait([other])
-        if (found := self.store.find(request.key)) is not None:
+        key = request.key
+        while key in self._under_way:
+            await self._end_of(key)
+        if (found := self.store.find(key)) is not None:
             return self._stored(request, found)
-        done = self._under_way[request.key] = asyncio.get_running_loop().create_future()
+        self._under_way[key] = None
         try:
             return (await self._ask_all([request], frozenset()))[0]
         finally:
-            del self._under_way[request.key]
-            done.set_result(None)
+            if (waited_for := self._under_way.pop(key)) is not None:
+                waited_for.set_result(None)
+
+    async def _end_of(self, key: str) -> None:
+        if (end := self._under_way[key]) is None:
+            end = self._under_way[key] = asyncio.get_running_loop().create_future()
+        await asyncio.wait([end])
 
     async def ask_batch(self, requests: Sequence[Request]) -> list[Answer]:
         """A local teacher's whole batch: asked again whole where one answer is missing.
@@ -145,7 +152,7 @@ class Asker:
 
     async def _send(self, requests: Sequence[Request], have: frozenset[str]) -> list[Answer]:
         self._stop_if_told_to_wait()
-        worst = [worst_case(request, self.config) for request in requests]
+        worst = [self.prices.worst_case(request) for request in requests]
         for index, cost in enumerate(worst):
             try:
                 await self.budget.reserve(cost)
@@ -165,7 +172,6 @@ class Asker:
         finally:
             # A killed process keeps what is written, so the next request may go before the fsync.
             self.limiter.release()
-        await self._committer.commit()
         return answers
 
     async def _turn(self) -> float:
@@ -222,7 +228,7 @@ class Asker:
         for request, reply, cost in zip(requests, replies, worst, strict=True):
             try:
                 completion = self.teacher.parse(reply.raw)
-                paid = actual(completion.usage, self.config)
+                paid = self.prices.actual(completion.usage)
                 answers.append(Answer(request.key, completion))
                 self._count(completion, paid.nano_usd)
             except NO_MEANING as error:
@@ -233,6 +239,7 @@ class Asker:
                 kept.append(Stored(request.key, paid, reply.raw))
             self.limiter.succeeded(paid.prompt + paid.completion, reply.limits)
         self.store.put(kept)
+        self.durability.written()
         self.calls.answered += len(kept)
         self._given_up, self._success_at = 0, _now()
         return answers
@@ -242,7 +249,7 @@ class Asker:
         self.calls.completion_tokens += completion.usage.completion_tokens
         self.calls.with_logprobs += completion.logprobs is not None
         # What was bought when its price was unknown is priced as it would be now.
-        nano = nano_usd(self.config, completion.usage) if paid is None else paid
+        nano = self.prices.nano_usd(completion.usage) if paid is None else paid
         self.calls.nano_usd += nano or 0
         self.calls.unpriced += nano is None
 
@@ -285,47 +292,6 @@ class _GaveUp(Exception):
     def __init__(self, reason: str, tries: int) -> None:
         super().__init__(f"{reason}, {tries} tries")
         self.reason = reason
-
-
-class _Committer:
-    """Group commit: while one fsync runs in its thread, the answers for the next one gather."""
-
-    def __init__(self, store: AnswerStore) -> None:
-        self.store = store
-        self._waiting: list[asyncio.Future[None]] = []
-        self._running: asyncio.Task[None] | None = None
-
-    async def commit(self) -> None:
-        """Returns when everything that was written before the call is durable."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        if self._running is None:
-            self._running = asyncio.create_task(self._run())
-        await future
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while self._waiting:
-                group, self._waiting = self._waiting, []
-                try:
-                    await loop.run_in_executor(None, self.store.sync)
-                except Exception as error:
-                    _resolve(group, error)
-                else:
-                    _resolve(group, None)
-                await asyncio.sleep(GATHER_S)
-        finally:
-            self._running = None
-
-
-def _resolve(group: list[asyncio.Future[None]], error: Exception | None) -> None:
-    for future in group:
-        if not future.done():
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
 
 
 def _no_meaning(request: Request, error: Exception, *, reused: bool) -> Answer:

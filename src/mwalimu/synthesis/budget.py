@@ -19,25 +19,35 @@ TURN_TOKENS = 16  # a chat template's own tokens around a message, at most
 UNITS = ("usd", "tokens", "requests")
 
 
-def worst_case(request: Request, teacher: TeacherConfig) -> Cost:
-    """An upper bound: no tokenizer makes more tokens than there are UTF-8 bytes."""
-    prompt = sum(len(m.content.encode()) + TURN_TOKENS for m in request.messages)
-    if request.tools or request.schema or any(m.tool_calls for m in request.messages):
-        prompt += len(repr((request.tools, request.schema, request.messages)))
-    completion = request.sampling.max_tokens
-    return Cost(prompt, completion, nano_usd(teacher, Usage(prompt, completion)))
+class Prices:
+    """What a teacher's tokens cost, in nano-dollars; None where that is unknown: not zero.
 
+    A teacher on this machine costs nothing.
+    """
 
-def actual(usage: Usage, teacher: TeacherConfig) -> Cost:
-    return Cost(usage.prompt_tokens, usage.completion_tokens, nano_usd(teacher, usage))
+    def __init__(self, teacher: TeacherConfig) -> None:
+        self.free = teacher.resolved_kind in ("local", "vllm", "fake")
+        self._teacher = teacher
 
+    def nano_usd(self, usage: Usage) -> int | None:
+        if self.free:
+            return 0
+        usd = self._teacher.usd(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+        return None if usd is None else round(usd * 1e9)
 
-def nano_usd(teacher: TeacherConfig, usage: Usage) -> int | None:
-    """None where the price is unknown: unknown is not zero. A local teacher costs nothing."""
-    if teacher.resolved_kind in ("local", "vllm", "fake"):
-        return 0
-    usd = teacher.usd(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
-    return None if usd is None else round(usd * 1e9)
+    def actual(self, usage: Usage) -> Cost:
+        return Cost(usage.prompt_tokens, usage.completion_tokens, self.nano_usd(usage))
+
+    def worst_case(self, request: Request) -> Cost:
+        """An upper bound: no tokenizer makes more tokens than there are UTF-8 bytes."""
+        prompt, calls = 0, False
+        for message in request.messages:
+            prompt += len(message.content.encode("utf-8", "surrogatepass")) + TURN_TOKENS
+            calls = calls or bool(message.tool_calls)
+        if request.tools or request.schema or calls:
+            prompt += len(repr((request.tools, request.schema, request.messages)))
+        completion = request.sampling.max_tokens
+        return Cost(prompt, completion, self.nano_usd(Usage(prompt, completion)))
 
 
 class Budget:
@@ -62,7 +72,7 @@ class Budget:
     def require_prices(self, teachers: list[TeacherConfig]) -> None:
         """Raises ConfigError where a cap in dollars could not be kept."""
         for teacher in teachers:
-            if self.caps[0] is not None and nano_usd(teacher, Usage(1, 1)) is None:
+            if self.caps[0] is not None and Prices(teacher).nano_usd(Usage(1, 1)) is None:
                 raise ConfigError(
                     f"is set, but what {teacher.model} costs is unknown",
                     where="budget.usd",
@@ -81,11 +91,13 @@ class Budget:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
-        self._add(self._held, worst, 1)
+        if self._capped:
+            self._add(self._held, worst, 1)
 
     def settle(self, worst: Cost, paid: Cost | None, *, sent: bool = True) -> None:
         """The request ended: `paid` is what it cost, None if nothing was bought."""
-        self._add(self._held, worst, -1)
+        if self._capped:
+            self._add(self._held, worst, -1)
         if paid is not None:
             self._add(self.spent, paid, 1)
             self.unpriced += paid.nano_usd is None

@@ -17,6 +17,7 @@ from itertools import islice
 from mwalimu.data.record import Record
 from mwalimu.synthesis.answer import Row
 from mwalimu.synthesis.ask import Answer, Asker
+from mwalimu.synthesis.durability import Durability
 from mwalimu.synthesis.rounds import Rounds
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Request
@@ -25,6 +26,8 @@ AHEAD = 2048  # rows
 BATCHES_A_GROUP = 16  # a local teacher's rows are sorted by length within so many batches
 
 Program = Callable[[Row], Awaitable[Outcome]]
+_Ended = tuple[list[Outcome], int]
+"""The outcomes of a group, and the mark at which their answers had been written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +41,32 @@ class Item:
 class Engine:
     """`batch_size` is the largest of the job's teachers; above 1 rows go in groups, in step."""
 
-    def __init__(self, program: Program, batch_size: int = 1) -> None:
+    def __init__(self, program: Program, durability: Durability, batch_size: int = 1) -> None:
         self.program = program
+        self.durability = durability
         self.group_size = 1 if batch_size == 1 else batch_size * BATCHES_A_GROUP
 
     async def run(self, items: Iterable[Item | Outcome]) -> AsyncIterator[Outcome]:
-        """One outcome an item, in order; an outcome among the items passes as it is."""
+        """One outcome an item, in order, when its answers are durable.
+
+        An outcome among the items passes as it is.
+        """
         groups = self._groups(items)
-        window: deque[asyncio.Task[list[Outcome]] | Outcome] = deque()
+        window: deque[asyncio.Task[_Ended] | Outcome] = deque()
         try:
             for group in islice(groups, AHEAD if self.group_size == 1 else 1):
                 window.append(self._start(group))
             while window:
                 first = window.popleft()
                 if isinstance(first, Outcome):
-                    outcomes = [first]
+                    outcomes, mark = [first], 0
                 else:
                     window.appendleft(first)  # still ours to cancel while we wait
-                    outcomes = await first
+                    outcomes, mark = await first
                     window.popleft()
                 if (following := next(groups, None)) is not None:
                     window.append(self._start(following))
+                await self.durability.reached(mark)
                 for outcome in outcomes:
                     yield outcome
         finally:
@@ -69,16 +77,17 @@ class Engine:
         while group := list(islice(iterator, self.group_size)):
             yield group
 
-    def _start(self, group: list[Item | Outcome]) -> asyncio.Task[list[Outcome]] | Outcome:
+    def _start(self, group: list[Item | Outcome]) -> asyncio.Task[_Ended] | Outcome:
         if self.group_size > 1:
             return asyncio.create_task(self._in_step(group))
         (item,) = group
         return item if isinstance(item, Outcome) else asyncio.create_task(self._alone(item))
 
-    async def _alone(self, item: Item) -> list[Outcome]:
-        return [await self.program(Row(item.record, item.sample, _ask))]
+    async def _alone(self, item: Item) -> _Ended:
+        outcome = await self.program(Row(item.record, item.sample, _ask))
+        return [outcome], self.durability.mark()
 
-    async def _in_step(self, group: list[Item | Outcome]) -> list[Outcome]:
+    async def _in_step(self, group: list[Item | Outcome]) -> _Ended:
         rounds = Rounds(sum(isinstance(item, Item) for item in group))
 
         async def one(number: int, item: Item | Outcome) -> Outcome:
@@ -95,7 +104,7 @@ class Engine:
 
         tasks = [asyncio.create_task(one(number, item)) for number, item in enumerate(group)]
         try:
-            return list(await asyncio.gather(*tasks))
+            return list(await asyncio.gather(*tasks)), self.durability.mark()
         except BaseException:
             await rounds.stop()
             await _cancel(tasks)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from mwalimu.synthesis.frames import ANSWER, SENT, Frame
+from mwalimu.synthesis.frames import ANSWER, SENT, Cost
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, offset INTEGER, length INTEGER)
@@ -87,48 +87,61 @@ class Index:
         ).fetchone()
         return Spend(*(closed[1:] if closed else (0,) * 6), *(value or 0 for value in left))
 
-    def apply(self, frames: Iterable[Frame], end: int) -> None:
-        """Takes in the frames of the segment up to `end`, in one transaction."""
-        folded = _Fold()
-        for frame in frames:
-            folded.add(frame)
+    def apply(self, fold: Fold, end: int) -> None:
+        """Takes in what the segment has up to `end`, in one transaction."""
         with _sqlite_errors(), self._db:
-            folded.write(self._db)
+            fold.write(self._db)
             self._db.execute("DELETE FROM state")
             self._db.execute("INSERT INTO state VALUES (?)", (end,))
 
 
-class _Fold:
+class Fold:
     """Frames of one group added up, so that a request sent and answered costs one row."""
 
     def __init__(self) -> None:
         self.answers: dict[bytes, tuple[int, int]] = {}
-        self.opened: dict[bytes, list[int]] = {}
+        self.opened: dict[bytes, tuple[int, ...]] = {}
         self.run_of: dict[bytes, bytes] = {}
         self.runs: dict[bytes, list[int]] = {}
+        self.frames = 0
 
-    def add(self, frame: Frame) -> None:
-        total = self.runs.setdefault(frame.run, [0] * 6)
-        if frame.kind == SENT:
+    def add(
+        self, kind: bytes, key: bytes, run: bytes, cost: Cost, offset: int, length: int
+    ) -> None:
+        """A frame; `offset` and `length` are those of the bytes behind its head."""
+        self.frames += 1
+        if (total := self.runs.get(run)) is None:
+            total = self.runs[run] = [0] * 6
+        if kind == SENT:
             total[0] += 1
-            self._open(frame, 1)
+            state = self.opened.get(key, (0,))
+            self.opened[key] = (
+                state[0] + 1,
+                cost.prompt,
+                cost.completion,
+                cost.nano_usd or 0,
+            )
+            self.run_of[key] = run
             return
-        if frame.kind == ANSWER:
-            self.answers[frame.key] = (frame.offset, frame.length)
-            cost = frame.cost
+        if kind == ANSWER:
+            self.answers[key] = (offset, length)
             total[1] += 1
             total[2] += cost.prompt
             total[3] += cost.completion
             total[4] += cost.nano_usd or 0
             total[5] += cost.nano_usd is None
-        self._open(frame, -1)
+        self._close(key, run)
 
-    def _open(self, frame: Frame, change: int) -> None:
-        state = self.opened.setdefault(frame.key, [0, 0, 0, 0])
-        state[0] += change
-        self.run_of[frame.key] = frame.run
-        if change > 0:
-            state[1:] = frame.cost.prompt, frame.cost.completion, frame.cost.nano_usd or 0
+    def _close(self, key: bytes, run: bytes) -> None:
+        """One going out less; what is balanced within the fold leaves no trace."""
+        state = self.opened.get(key)
+        if state is not None and state[0] == 1:
+            del self.opened[key], self.run_of[key]
+        elif state is not None:
+            self.opened[key] = (state[0] - 1, *state[1:])
+        else:
+            self.opened[key] = (-1, 0, 0, 0)
+            self.run_of[key] = run
 
     def write(self, db: sqlite3.Connection) -> None:
         db.executemany(

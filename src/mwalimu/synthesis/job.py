@@ -15,7 +15,8 @@ from mwalimu.errors import ConfigError
 from mwalimu.synthesis.answer import Member, Row, answer_once
 from mwalimu.synthesis.ask import Asker
 from mwalimu.synthesis.budget import Budget
-from mwalimu.synthesis.engine import Engine
+from mwalimu.synthesis.durability import Durability
+from mwalimu.synthesis.engine import Engine, Program
 from mwalimu.synthesis.prompting import Prompting
 from mwalimu.synthesis.store import AnswerStore
 from mwalimu.synthesis.verdict import Outcome
@@ -32,6 +33,7 @@ class Job:
 
     config: Config
     store: AnswerStore
+    durability: Durability
     budget: Budget
     prompting: Prompting
     members: list[Member] = field(default_factory=list)
@@ -48,9 +50,10 @@ class Job:
             return build_ensemble(self)
         return partial(answer_once, member=self.members[0], prompting=self.prompting)
 
-    def engine(self) -> Engine:
+    def engine(self, program: Program | None = None) -> Engine:
+        """For the job's own program, or another one over its teachers."""
         sizes = [asker.teacher.batch_size for asker in self.askers.values()]
-        return Engine(self._program(), max(sizes))
+        return Engine(program or self._program(), self.durability, max(sizes))
 
     async def prepare(self, validation: Iterable[Record]) -> None:
         """What an ensemble has to find out before the first row."""
@@ -91,7 +94,9 @@ async def open_job(
     _check_settings(config)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(AnswerStore(folder, run_id))
-        job = Job(config, store, Budget(config.budget, store.spend()), prompting)
+        durability = Durability(store)
+        stack.push_async_callback(durability.close)
+        job = Job(config, store, durability, Budget(config.budget, store.spend()), prompting)
         job.budget.require_prices(config.teachers())
         teachers = [config.teacher, *(config.ensemble.others if config.ensemble else ())]
         for number, settings in enumerate(teachers):
@@ -113,7 +118,7 @@ async def _member(
         teacher = given or build_teacher(settings)
         stack.push_async_callback(teacher.close)
         await teacher.check()
-        job.askers[place] = Asker(teacher, settings, job.store, job.budget)
+        job.askers[place] = Asker(teacher, settings, job.durability, job.budget)
     _check_capabilities(job.askers[place].teacher, settings, job)
     sampling = Sampling(
         settings.temperature,

@@ -24,11 +24,11 @@ from typing import NamedTuple
 from mwalimu.errors import RunError
 from mwalimu.run import disk_errors, exclusive, fsync_folder
 from mwalimu.synthesis.frames import ANSWER, HEAD, SENT, UNBILLED, Cost, Frame, pack, read_frames
-from mwalimu.synthesis.index import Index, Spend
+from mwalimu.synthesis.index import Fold, Index, Spend
 
 MAGIC = b"mwalimu answers 2\n"
 SEGMENT = "segment-000001.log"
-INDEX_EVERY = 1000  # frames; the index may lag, it catches up at the next opening
+INDEX_EVERY = 4000  # frames; the index may lag, it catches up at the next opening
 
 
 class Stored(NamedTuple):
@@ -42,14 +42,13 @@ class Stored(NamedTuple):
 class AnswerStore:
     """One writer at a time, kept by a lock on the folder. Use as a context manager.
 
-    `run` says on whose account requests go out.
+    `run` says on whose account requests go out; `end` is the segment's length in bytes.
     """
 
     def __init__(self, folder: Path, run: str = "") -> None:
         self.folder = folder
         self.run = bytes.fromhex(run).ljust(16, b"\0")[:16]
-        self._unindexed: list[Frame] = []
-        self._fresh: dict[bytes, tuple[int, int]] = {}
+        self._fold = Fold()
         with ExitStack() as stack:
             stack.enter_context(exclusive(folder, "answer store"))
             with disk_errors(folder):
@@ -57,7 +56,7 @@ class AnswerStore:
                 stack.callback(os.close, self._file)
                 self._index = Index(folder / "index.sqlite3")
                 stack.callback(self._index.close)
-                self._end = self._catch_up()
+                self.end = self._catch_up()
                 self._left_open = self._index.any_open()
                 os.fsync(self._file)  # what a killed process wrote was not yet durable
             self._closing = stack.pop_all()
@@ -85,7 +84,7 @@ class AnswerStore:
     def find(self, key: str) -> Stored | None:
         """The answer with what it cost when it was bought; None as of `get`."""
         raw_key = bytes.fromhex(key)
-        place = self._fresh.get(raw_key) or self._index.find(raw_key)
+        place = self._fold.answers.get(raw_key) or self._index.find(raw_key)
         if place is None:
             return None
         offset, length = place
@@ -130,36 +129,27 @@ class AnswerStore:
             os.fsync(self._file)
 
     def _append(self, items: list[tuple[bytes, str, Cost, bytes]]) -> None:
-        packed, frames, offset = [], [], self._end
-        for kind, key, cost, raw in items:
-            raw_key = bytes.fromhex(key)
-            packed.append(pack(kind, raw_key, self.run, cost, raw))
-            offset += HEAD.size
-            frames.append(Frame(kind, raw_key, self.run, cost, offset, len(raw)))
-            offset += len(raw)
+        keyed = [(kind, bytes.fromhex(key), cost, raw) for kind, key, cost, raw in items]
+        packed = [pack(kind, key, self.run, cost, raw) for kind, key, cost, raw in keyed]
         try:
-            _write_all(self._file, b"".join(packed))
+            _write_all(self._file, packed[0] if len(packed) == 1 else b"".join(packed))
         except OSError:
             with disk_errors(self.folder):
-                os.ftruncate(self._file, self._end)
+                os.ftruncate(self._file, self.end)
                 raise
-        self._end = offset
-        self._remember(frames)
-
-    def _remember(self, frames: list[Frame]) -> None:
-        self._unindexed += frames
-        for frame in frames:
-            if frame.kind == ANSWER:
-                self._fresh[frame.key] = (frame.offset, frame.length)
-        if len(self._unindexed) >= INDEX_EVERY:
+        for kind, key, cost, raw in keyed:
+            offset = self.end + HEAD.size
+            self.end = offset + len(raw)
+            self._fold.add(kind, key, self.run, cost, offset, len(raw))
+        if self._fold.frames >= INDEX_EVERY:
             self.flush()
 
     def flush(self) -> None:
         """Brings the index up to the end of the segment."""
-        if self._unindexed:
+        if self._fold.frames:
             with disk_errors(self.folder):
-                self._index.apply(self._unindexed, self._end)
-            self._unindexed, self._fresh = [], {}
+                self._index.apply(self._fold, self.end)
+            self._fold = Fold()
 
     def _catch_up(self) -> int:
         """Indexes the frames that the index has not seen; cuts a torn tail; returns the end."""
@@ -169,9 +159,15 @@ class AnswerStore:
             self._index.clear()
             start = len(MAGIC)
         end = start
-        for group in _grouped(_stored_frames(self._file, start, size)):
-            end = group[-1].offset + group[-1].length
-            self._index.apply(group, end)
+        fold = Fold()
+        for frame in _stored_frames(self._file, start, size):
+            end = frame.offset + frame.length
+            fold.add(*frame)
+            if fold.frames >= INDEX_EVERY:
+                self._index.apply(fold, end)
+                fold = Fold()
+        if fold.frames:
+            self._index.apply(fold, end)
         if end < size:
             os.ftruncate(self._file, end)
         return end
@@ -197,9 +193,9 @@ def _open_segment(path: Path) -> int:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
 
 
 def _stored_frames(descriptor: int, start: int, size: int) -> Iterator[Frame]:
@@ -219,14 +215,3 @@ def _stored_frames(descriptor: int, start: int, size: int) -> Iterator[Frame]:
             continue
         position += used
         piece = 1 << 22
-
-
-def _grouped(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-    group: list[Frame] = []
-    for frame in frames:
-        group.append(frame)
-        if len(group) >= INDEX_EVERY:
-            yield group
-            group = []
-    if group:
-        yield group

@@ -50,6 +50,7 @@ class OpenAIChat:
 
     def __init__(self) -> None:
         self._headers: CIMultiDict[str] | None = None
+        self._last: tuple[bytes, Any] = b"", None
 
     def url(self, config: TeacherConfig) -> URL:
         url = base_url(config)
@@ -90,12 +91,18 @@ class OpenAIChat:
             body |= {"logprobs": True, "top_logprobs": sampling.top_logprobs}
         return with_extra(body, config) if config.extra_body else body
 
+    def _read(self, raw: bytes) -> Any:
+        """An answer is looked at, stored and parsed: read once where nothing came between."""
+        if raw is not self._last[0]:
+            self._last = raw, orjson.loads(raw)
+        return self._last[1]
+
     def wire_model(self, config: TeacherConfig) -> str:
         return config.model
 
     def is_answer(self, raw: bytes) -> bool:
         try:
-            answer = orjson.loads(raw)
+            answer = self._read(raw)
             if choices := answer["choices"]:
                 choice = choices[0]
                 return isinstance(choice["message"], dict) and _reason(choice) not in AWAY
@@ -104,7 +111,7 @@ class OpenAIChat:
             return False
 
     def parse(self, raw: bytes, config: TeacherConfig) -> Completion:
-        answer = orjson.loads(raw)
+        answer = self._read(raw)
         if not isinstance(answer, dict):
             raise TypeError("an answer is an object")
         usage, model = _usage(answer), str(answer.get("model") or config.model)

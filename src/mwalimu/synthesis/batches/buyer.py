@@ -14,7 +14,7 @@ from mwalimu.synthesis.batches.intake import Intake, batch_prices
 from mwalimu.synthesis.batches.records import BatchFolder, BatchRecord
 from mwalimu.synthesis.batches.remote import NotTaken, Remote
 from mwalimu.synthesis.batches.under_way import OpenBatch, account
-from mwalimu.synthesis.budget import worst_case
+from mwalimu.synthesis.budget import Prices
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.job import Job
 from mwalimu.teachers.base import Request, RowError
@@ -109,7 +109,7 @@ class BatchBuyer:
                 line = self._line(request, draft)
                 if line is None:
                     continue
-                worst = worst_case(request, self.prices)
+                worst = Prices(self.prices).worst_case(request)
                 if self._is_full(draft, line) or (draft.requests and not self._fits(worst)):
                     await self._send(draft)
                     draft = self._draft()

@@ -8,7 +8,7 @@ from mwalimu.config import TeacherConfig
 from mwalimu.synthesis.answer import Member
 from mwalimu.synthesis.ask import NO_MEANING, Calls
 from mwalimu.synthesis.batches.under_way import OpenBatch
-from mwalimu.synthesis.budget import actual
+from mwalimu.synthesis.budget import Prices
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.store import Stored
 from mwalimu.teachers.batch.base import BatchClient, BatchState, Gone, Result
@@ -103,7 +103,7 @@ class Intake:
 
     def _paid(self, raw: bytes, worst: Cost) -> Cost:
         try:
-            return actual(self.teacher.parse(raw).usage, self.prices)
+            return Prices(self.prices).actual(self.teacher.parse(raw).usage)
         except NO_MEANING:
             return worst
 

@@ -57,6 +57,7 @@ class Ensemble(ABC):
 
     def __init__(self, job: Job) -> None:
         assert job.config.ensemble is not None
+        self.job = job
         self.settings = job.config.ensemble
         self.prompting = job.prompting
         self.members = list(job.members)

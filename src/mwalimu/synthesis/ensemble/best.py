@@ -11,7 +11,7 @@ from mwalimu.data.grading import grade
 from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError
 from mwalimu.synthesis.answer import Row
-from mwalimu.synthesis.engine import Engine, Item
+from mwalimu.synthesis.engine import Item
 from mwalimu.synthesis.ensemble.agreement import final_text
 from mwalimu.synthesis.ensemble.base import Asked, Choice, Ensemble, Question
 from mwalimu.synthesis.job import Job
@@ -42,7 +42,7 @@ class Best(Ensemble):
                 fix="give validation rows their answers, or take another ensemble.strategy",
             )
         scores: dict[str, list[list[float]]] = {}
-        engine = Engine(self._examine, max(m.asker.teacher.batch_size for m in self.members))
+        engine = self.job.engine(self._examine)
         async for outcome in engine.run(map(Item, rows)):
             scores.setdefault(outcome.record.task, []).append(outcome.provenance["scores"])
         self._scores = {
