@@ -91,13 +91,11 @@ class Budget:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
-        if self._capped:
-            self._add(self._held, worst, 1)
+        self._add(self._held, worst, 1)
 
     def settle(self, worst: Cost, paid: Cost | None, *, sent: bool = True) -> None:
         """The request ended: `paid` is what it cost, None if nothing was bought."""
-        if self._capped:
-            self._add(self._held, worst, -1)
+        self._add(self._held, worst, -1)
         if paid is not None:
             self._add(self.spent, paid, 1)
             self.unpriced += paid.nano_usd is None
