@@ -215,13 +215,11 @@ def _rare_collections() -> Iterator[None]:
     fifth of the time.
     """
     before = gc.get_threshold()
-    gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     try:
         yield
     finally:
         gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 def _summary(ledger: dict[str, Any]) -> dict[str, Any]:
