@@ -18,7 +18,10 @@ AGAIN_S = 30.0  # after a renewal that failed while the old token holds
 
 
 class EntraToken:
-    """`azure.identity`'s default credential where it is installed, else the environment's token."""
+    """The environment's token where there is one, else `azure.identity`'s default credential.
+
+    A token of the environment ends after an hour or so, and nobody renews it.
+    """
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
@@ -50,10 +53,9 @@ class EntraToken:
         self._renew_at = max(ends_at - RENEW_S, time.time() + AGAIN_S)
 
     def _fetch(self) -> tuple[str, float]:
-        try:
-            identity = importlib.import_module("azure.identity")
-        except ImportError:
-            return _from_environment(), float("inf")
+        if token := os.environ.get(TOKEN_ENV, "").strip():
+            return token, float("inf")
+        identity = _azure_identity()
         if self._credential is None:
             self._credential = identity.DefaultAzureCredential()
         refused = importlib.import_module("azure.core.exceptions").ClientAuthenticationError
@@ -70,12 +72,12 @@ class EntraToken:
         return str(token.token), float(token.expires_on)
 
 
-def _from_environment() -> str:
-    token = os.environ.get(TOKEN_ENV, "").strip()
-    if token:
-        return token
-    raise MissingDependency(
-        f"an Entra token needs the package azure-identity, or a token in ${TOKEN_ENV}",
-        where="teacher.auth",
-        fix="pip install 'mwalimu[azure]'",
-    )
+def _azure_identity() -> Any:
+    try:
+        return importlib.import_module("azure.identity")
+    except ImportError:
+        raise MissingDependency(
+            f"an Entra token needs the package azure-identity, or a token in ${TOKEN_ENV}",
+            where="teacher.auth",
+            fix="pip install 'mwalimu[azure]'",
+        ) from None
