@@ -115,8 +115,8 @@ def generate(
 ) -> None:
     """Stage 1: the teacher answers the prompts."""
     overrides = _with_min_ok(set_, min_ok)
-    _show_terms(_load(config, overrides))
     with _pipeline(config, run, overrides) as pipeline:
+        _show_terms(pipeline.config)
         summary = pipeline.generate()
     _print_summary(summary)
 
@@ -190,8 +190,8 @@ def _show_terms(config: Config) -> None:
 
 
 def _run_all(config: Path, run: Path | None, overrides: list[str] | None) -> None:
-    _show_terms(_load(config, overrides))
     with _pipeline(config, run, overrides) as pipeline:
+        _show_terms(pipeline.config)
         summary = pipeline.execute()
     if "arms" in summary:
         _print_table(summary)

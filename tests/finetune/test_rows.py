@@ -6,7 +6,7 @@ import pytest
 
 from mwalimu.data.tokenize import encode_example, prepare_tokenizer
 from mwalimu.errors import DataError, NoTargetTokens
-from mwalimu.finetune.rows import check_rows, encode_rows, encode_splits
+from mwalimu.finetune.rows import check_rows, encode_splits
 from tests.finetune.jobs import chat
 from tests.tiny import make_tokenizer
 
@@ -34,7 +34,7 @@ def test_a_row_teaches_its_last_turn_unless_it_says_all(tokenizer: Any) -> None:
     row = {"id": "r", "messages": TURNS, "tools": [TOOL]}
     rows = [row, row | {"learn": "last"}, row | {"learn": "all"}]
     check_rows(rows, [])
-    encoded = encode_rows(tokenizer, rows, 1000)
+    encoded = encode_splits(tokenizer, rows, [], 1000)[0]
     expected = [
         encode_example(tokenizer, TURNS[:end], [TOOL], max_length=1000, row_id="r")
         for end in (7, 7, 3, 5, 7)
@@ -48,7 +48,7 @@ def test_splits_stay_apart_however_many_examples_a_row_gives(tokenizer: Any) -> 
     rows, validation = [whole, chat("a", "1", "2")], [chat("b", "3", "4")]
     train, held_out = encode_splits(tokenizer, rows, validation, 1000)
     assert [row.row_id for row in train] == ["w", "w", "w", "a"]
-    assert held_out == encode_rows(tokenizer, validation, 1000)
+    assert held_out == encode_splits(tokenizer, validation, [], 1000)[0]
     with pytest.raises(NoTargetTokens, match=r"the prompts of 2 rows leave no room.*: w, v"):
         encode_splits(tokenizer, rows, [*validation, whole | {"id": "v"}], 20)
 
@@ -64,7 +64,7 @@ def test_an_unknown_learn_is_told_by_its_rows() -> None:
 def test_a_row_with_one_turn_too_long_is_named_once(tokenizer: Any) -> None:
     long = {"id": "long", "messages": TURNS, "learn": "all"}
     with pytest.raises(NoTargetTokens, match=r"the prompts of 1 rows leave no room.*: long"):
-        encode_rows(tokenizer, [chat("a", "1", "2"), long], 20)
+        encode_splits(tokenizer, [chat("a", "1", "2"), long], [], 20)[0]
 
 
 def test_a_row_that_the_template_refuses_is_named() -> None:
@@ -72,4 +72,4 @@ def test_a_row_that_the_template_refuses_is_named() -> None:
     tokenizer = make_tokenizer(template + "mwalimu answer{{ eos_token }}")
     prepare_tokenizer(tokenizer)
     with pytest.raises(DataError, match=r"row r: the chat template refuses the row \(no tools"):
-        encode_rows(tokenizer, [{"id": "r", "messages": TURNS}], 1000)
+        encode_splits(tokenizer, [{"id": "r", "messages": TURNS}], [], 1000)[0]

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from mwalimu.data.tokenize import encode_example
 from mwalimu.errors import NonFiniteLoss
 from mwalimu.finetune.metrics import MetricsLog
-from mwalimu.finetune.rows import encode_rows
+from mwalimu.finetune.rows import encode_splits
 from mwalimu.finetune.student import load_student
 from mwalimu.finetune.trainer import Job, Trainer
 from tests.finetune.jobs import chat, metrics, settings, steps_of, student, sums, train
@@ -20,7 +20,7 @@ from tests.finetune.jobs import chat, metrics, settings, steps_of, student, sums
 
 def make_trainer(tiny: Path, folder: Path, **changes: Any) -> Trainer:
     model, tokenizer = load_student(student(tiny), seed=0)
-    rows = encode_rows(tokenizer, sums(16), 64)
+    rows = encode_splits(tokenizer, sums(16), [], 64)[0]
     job = Job(settings(**changes), rows, [], tokenizer.pad_token_id, 0, "job")
     return Trainer(model, job, folder, lambda *_: None)
 

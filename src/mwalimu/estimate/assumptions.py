@@ -7,12 +7,12 @@ from statistics import fmean
 
 from mwalimu.config import TeacherConfig
 from mwalimu.data.record import Message, Record
-from mwalimu.estimate.plan import ON_MACHINE, Place, Plan, is_answer
+from mwalimu.estimate.plan import ON_MACHINE, Place, Plan
 from mwalimu.estimate.rates import Rates
 from mwalimu.estimate.spans import NOTHING, ONE, Span, rate, total
 from mwalimu.estimate.survey import Survey
 from mwalimu.estimate.tokens import TURN_TOKENS, Counter, size_of, teacher_counter
-from mwalimu.synthesis.conversation import OPEN, PLAY_THE_USER
+from mwalimu.synthesis.conversation import OPEN, PLAY_THE_USER, is_text
 from mwalimu.synthesis.ensemble.judging import INSTRUCTIONS
 
 ABOUT = Span(1.0, 0.5, 2.0)  # what is like something that is known
@@ -140,7 +140,7 @@ class Assumptions:
         if record.reference is not None:
             yield record.reference
         if self.plan.config.generate.conversation == "relabel":
-            yield from (m.content for m in record.messages if is_answer(m))
+            yield from (m.content for m in record.messages if is_text(m))
 
     def _user_turn(self, place: Place) -> Span:
         """Tokens of what a played user says; nothing where nobody plays one."""

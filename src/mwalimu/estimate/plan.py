@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -12,7 +12,7 @@ from mwalimu.estimate.spans import ONE, Span
 from mwalimu.estimate.tokens import size_of
 from mwalimu.synthesis.answer import Member, first_request
 from mwalimu.synthesis.ask import Asker
-from mwalimu.synthesis.conversation import SUITED, require_suited
+from mwalimu.synthesis.conversation import SUITED, is_text, opening, require_suited
 from mwalimu.synthesis.ensemble.agreement import FREE_TEXT
 from mwalimu.synthesis.ensemble.single import share_of
 from mwalimu.synthesis.prompting import Prompting
@@ -89,8 +89,8 @@ class Plan:
         if mode == "last" or record.task not in SUITED:
             return [record.messages]
         if mode == "simulate":
-            return [_opening(record.messages)]
-        turns = [i for i, m in enumerate(record.messages) if is_answer(m)]
+            return [tuple(opening(record.messages)) or record.messages]
+        turns = [i for i, m in enumerate(record.messages) if is_text(m)]
         return [*(record.messages[:i] for i in turns), record.messages]
 
     def shown(self, place: Place, record: Record) -> list[Messages]:
@@ -133,19 +133,12 @@ class Plan:
         return Member(cast(Asker, asker), place.teacher, self._sampling(place))
 
     def _sampling(self, place: Place) -> Sampling:
-        teacher, ensemble = place.teacher, self.config.ensemble
-        probabilities = teacher.top_logprobs
+        ensemble = self.config.ensemble
+        sampling = Sampling.of(place.teacher, self.config.seed)
         tested = place.number is not None and place.number < len(self.members) - 1
         if ensemble and ensemble.strategy == "route" and ensemble.min_confidence and tested:
-            probabilities = max(1, probabilities)
-        return Sampling(
-            teacher.temperature,
-            teacher.top_p,
-            teacher.max_tokens,
-            self.config.seed,
-            probabilities,
-            teacher.stop,
-        )
+            return replace(sampling, top_logprobs=max(1, sampling.top_logprobs))
+        return sampling
 
 
 def _members(config: Config) -> list[Place]:
@@ -190,15 +183,3 @@ def _tested_draws(
     first = sample * ensemble.draws
     alike = task in FREE_TEXT or teacher.temperature == 0
     return range(first, first + (1 if alike else ensemble.draws))
-
-
-def is_answer(message: Message) -> bool:
-    return message.role == "assistant" and not message.tool_calls
-
-
-def _opening(messages: Messages) -> Messages:
-    """The system turn, if any, and the first user turn."""
-    first = next((i for i, message in enumerate(messages) if message.role == "user"), None)
-    if first is None:
-        return messages
-    return (*(m for m in messages[:first] if m.role == "system"), messages[first])

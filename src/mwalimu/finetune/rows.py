@@ -52,11 +52,6 @@ def _names(rows: Rows) -> str:
     return shown + (", ..." if len(rows) > NAMED_ROWS else "")
 
 
-def encode_rows(tokenizer: Any, rows: Rows, max_length: int) -> list[Encoded]:
-    """`encode_splits` of one split."""
-    return encode_splits(tokenizer, rows, [], max_length)[0]
-
-
 def encode_splits(
     tokenizer: Any, rows: Rows, validation: Rows, max_length: int
 ) -> tuple[list[Encoded], list[Encoded]]:

@@ -153,18 +153,15 @@ class Asker:
     async def _send(self, requests: Sequence[Request], have: frozenset[str]) -> list[Answer]:
         self._stop_if_told_to_wait()
         worst = [self.prices.worst_case(request) for request in requests]
-        for index, cost in enumerate(worst):
-            try:
-                await self.budget.reserve(cost)
-            except BaseException:
-                for held in worst[:index]:
-                    self.budget.settle(held, None, sent=False)
-                raise
+        held: list[Cost] = []
         try:
+            for cost in worst:
+                await self.budget.reserve(cost)
+                held.append(cost)
             sent_at = await self._turn()
         except BaseException:
-            for held in worst:
-                self.budget.settle(held, None, sent=False)
+            for cost in held:
+                self.budget.settle(cost, None, sent=False)
             raise
         try:
             replies = await self._call(requests, worst, sent_at)

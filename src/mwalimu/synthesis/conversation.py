@@ -56,12 +56,12 @@ async def relabel(row: Row, answerer: Answerer) -> Outcome:
     it: those are facts, which another call would not have.
     """
     record = row.record
-    if record.task not in SUITED or not any(map(_is_text, record.messages)):
+    if record.task not in SUITED or not any(map(is_text, record.messages)):
         return await answerer(row)
     history: list[Message] = []
     written: list[Outcome] = []
     for message in record.messages:
-        if _is_text(message):
+        if is_text(message):
             number = len(written) + 1
             outcome = await _turn(row, answerer, history, number)
             if outcome.status == "ok" and _calls(outcome):
@@ -82,7 +82,7 @@ async def simulate(row: Row, answerer: Answerer, user: Member, turns: int) -> Ou
     that is answered) or says nothing usable, and where the teacher calls a tool. The last turn is
     always the teacher's.
     """
-    history = _opening(row.record.messages)
+    history = opening(row.record.messages)
     if row.record.task not in SUITED or not history:
         return await answerer(row)
     written: list[Outcome] = []
@@ -154,7 +154,7 @@ def _whole(
     return replace(last, messages=tuple(history), provenance={**last.provenance, **told, **facts})
 
 
-def _opening(messages: Sequence[Message]) -> list[Message]:
+def opening(messages: Sequence[Message]) -> list[Message]:
     """The system turn, if any, and the first user turn; nothing where there is no user turn."""
     first = next((index for index, m in enumerate(messages) if m.role == "user"), None)
     if first is None:
@@ -162,7 +162,8 @@ def _opening(messages: Sequence[Message]) -> list[Message]:
     return [*(m for m in messages[:first] if m.role == "system"), messages[first]]
 
 
-def _is_text(message: Message) -> bool:
+def is_text(message: Message) -> bool:
+    """An assistant turn that says something, and calls nothing."""
     return message.role == "assistant" and not message.tool_calls
 
 

@@ -120,15 +120,7 @@ async def _member(
         await teacher.check()
         job.askers[place] = Asker(teacher, settings, job.durability, job.budget)
     _check_capabilities(job.askers[place].teacher, settings, job)
-    sampling = Sampling(
-        settings.temperature,
-        settings.top_p,
-        settings.max_tokens,
-        job.config.seed,
-        settings.top_logprobs,
-        settings.stop,
-    )
-    return Member(job.askers[place], settings, sampling)
+    return Member(job.askers[place], settings, Sampling.of(settings, job.config.seed))
 
 
 def _check_settings(config: Config) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
 
+from mwalimu.config import TeacherConfig
 from mwalimu.data.record import Json, Message
 
 FinishReason = Literal["stop", "length", "content_filter", "refusal", "error"]
@@ -29,6 +30,18 @@ class Sampling:
     seed: int = 0
     top_logprobs: int = 0
     stop: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, teacher: TeacherConfig, seed: int) -> Sampling:
+        """As the config asks for it."""
+        return cls(
+            teacher.temperature,
+            teacher.top_p,
+            teacher.max_tokens,
+            seed,
+            teacher.top_logprobs,
+            teacher.stop,
+        )
 
     def to_json(self) -> Json:
         """What is unset is left out, so that a new setting buys no old answer again."""

@@ -72,7 +72,7 @@ class ServedTeacher:
         except RowError:  # too large for a list of models
             return
         if reply.status in FATAL_AT_ONCE:
-            judge(reply, self._place(headers))
+            judge(reply, self.server(headers))
         if reply.status == 200:
             self._known(
                 self.wire.model_names(reply.body), _secrets(headers, url, self.config.extra_body)
@@ -88,7 +88,7 @@ class ServedTeacher:
         reply = await self._transport.post(self._url, body, headers)
         limits = rate_limits(reply.headers)
         if reply.status != 200 or not self.wire.is_answer(reply.body):
-            judge(reply, self._place(headers), limits)
+            judge(reply, self.server(headers), limits)
         return [Reply(self._without_keys(reply.body, headers), limits)]
 
     def parse(self, raw: bytes) -> Completion:
@@ -104,7 +104,8 @@ class ServedTeacher:
             self._sent, self._masks = sent, masks(headers, self._url, self.config)
         return masked(raw, self._masks)
 
-    def _place(self, headers: Mapping[str, str]) -> Place:
+    def server(self, headers: Mapping[str, str]) -> Place:
+        """What an error of this server may say, and what it must not."""
         return Place(
             url=public_url(self._url),
             model=self.config.model,

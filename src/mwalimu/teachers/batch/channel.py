@@ -16,8 +16,8 @@ from mwalimu.teachers.batch.base import Gone, QueueFull
 from mwalimu.teachers.batch.transfer import Refused, Transfer, Upload
 from mwalimu.teachers.http import HttpReply
 from mwalimu.teachers.limits import rate_limits
-from mwalimu.teachers.served import SECRET_HEADERS, ServedTeacher, masked, masks
-from mwalimu.teachers.status import Place, clean, judge, public_url, read_error
+from mwalimu.teachers.served import ServedTeacher, masked, masks
+from mwalimu.teachers.status import clean, judge, public_url, read_error
 
 CONNECTIONS = 4
 PAGES = 20  # of a list of batches, at most
@@ -28,6 +28,7 @@ class Channel:
     """A teacher's server and key, for calls that are no chat."""
 
     def __init__(self, teacher: ServedTeacher) -> None:
+        self._teacher = teacher
         self.config = teacher.config
         self.wire = teacher.wire
         self.url = self.wire.url(self.config)
@@ -108,14 +109,7 @@ class Channel:
         return body
 
     def _refusal(self, reply: HttpReply, headers: Mapping[str, str]) -> Exception:
-        sent = [headers[name] for name in SECRET_HEADERS if name in headers]
-        place = Place(
-            url=self.place,
-            model=self.config.model,
-            key_env=self.config.api_key_env,
-            model_setting=self.wire.model_setting,
-            secrets=tuple(value.removeprefix("Bearer ") for value in sent),
-        )
+        place = self._teacher.server(headers)
         error = read_error(reply.body)
         message = clean(error.message, place.secrets)
         if FULL in error.codes:
