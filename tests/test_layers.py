@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "mwalimu"
 ROWS = (
     {"errors", "config", "run", "registry"},
-    {"data", "objectives"},
-    {"teachers"},
+    {"data", "signals"},
+    {"objectives", "teachers"},
     {"synthesis", "finetune", "evaluation"},
     {"report", "arms", "quickstart", "progress", "doctor", "estimate", "starter"},
     {"pipeline"},

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mwalimu.data.tokenize import Encoded, encode_example, end_of_turn_id
-from mwalimu.finetune.batches import collate, epoch_batches, num_targets
+from mwalimu.finetune.batches import collate, epoch_batches
 from tests.finetune.jobs import sums
 from tests.tiny import make_tokenizer
 
@@ -48,7 +48,7 @@ def test_labels_stand_one_after_their_positions() -> None:
     assert batch.ids_BT.tolist() == [[5, 6, 7, 8], [9, 4, 0, 0]]
     assert batch.positions_N.tolist() == [1, 2, 4]
     assert batch.labels_N.tolist() == [7, 8, 4]
-    assert num_targets(rows) == 3
+    assert batch.sizes_B.tolist() == [2, 1] and batch.rows == rows
 
 
 def test_a_first_token_is_no_target_since_nothing_predicts_it() -> None:
@@ -65,4 +65,4 @@ def test_every_row_learns_its_end_of_turn_even_if_padding_equals_it(pad: str) ->
     batch = collate(rows, pad_id=tokenizer.pad_token_id, device=CPU)
     end = end_of_turn_id(tokenizer)
     assert int((batch.labels_N == end).sum()) == len(rows)
-    assert batch.labels_N.numel() == num_targets(rows)
+    assert batch.labels_N.numel() == sum(row.targets for row in rows)

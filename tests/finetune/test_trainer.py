@@ -109,8 +109,9 @@ def test_metrics_say_what_happened(tmp_path: Path, tiny: Path) -> None:
     lines = metrics(tmp_path)
     steps = [line for line in lines if "loss" in line]
     assert len(steps) == summary["steps"] == 10  # 64 rows, 13 batches, 5 steps an epoch
-    keys = {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds"}
+    keys = {"step", "epoch", "loss", "parts", "learning_rate", "grad_norm", "tokens", "seconds"}
     assert all(line.keys() == keys for line in steps)
+    assert all(line["parts"] == {"cross_entropy": pytest.approx(line["loss"])} for line in steps)
     assert steps[-1]["tokens"] == summary["target_tokens"]
     assert [line["epoch"] for line in steps][4::5] == [1.0, 2.0]
     assert [line["seconds"] for line in steps] == sorted(line["seconds"] for line in steps)

@@ -1,6 +1,16 @@
 """`distill.yaml`: typed, loaded, overridden and validated once. Imports no torch."""
 
 from mwalimu.config.loading import apply_override, build_config, dump_config, load_config
+from mwalimu.config.objective import (
+    DIVERGENCES,
+    ENCODINGS,
+    PART_KINDS,
+    OnPolicyConfig,
+    PartConfig,
+    Schedule,
+    Scheduled,
+    SignalsConfig,
+)
 from mwalimu.config.redact import public_config, secrets_of
 from mwalimu.config.settings import (
     TASKS,
@@ -18,6 +28,9 @@ from mwalimu.config.settings import (
 )
 
 __all__ = [
+    "DIVERGENCES",
+    "ENCODINGS",
+    "PART_KINDS",
     "TASKS",
     "BudgetConfig",
     "Config",
@@ -27,6 +40,11 @@ __all__ = [
     "FinetuneConfig",
     "GenerateConfig",
     "Kind",
+    "OnPolicyConfig",
+    "PartConfig",
+    "Schedule",
+    "Scheduled",
+    "SignalsConfig",
     "StudentConfig",
     "Task",
     "TeacherConfig",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from mwalimu.config.objective import OnPolicyConfig, PartConfig, SignalsConfig, read_objective
+from mwalimu.config.section import Section
 
 Task = Literal["nli", "conversation", "qa", "math", "summarization", "classification", "generic"]
 TASKS: tuple[str, ...] = get_args(Task)
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class DataConfig(Section):
@@ -52,6 +51,9 @@ class TeacherConfig(Section):
     mode: Literal["online", "batch"] = Field("online", description="batch: half price, hours")
     concurrency: int = Field(16, ge=1, le=4096)
     batch_size: int = Field(64, ge=1, description="rows at once, local teachers only")
+    tokenizer: str | None = Field(
+        None, description="folder or hub id of a served model's tokenizer, to use its log-probs"
+    )
     timeout_s: float = Field(600.0, gt=0, description="of a whole request")
     idle_s: float = Field(60.0, gt=0, description="between two pieces of an answer under way")
     outage_s: float = Field(300.0, gt=0, description="without any success before the run stops")
@@ -164,6 +166,9 @@ class BudgetConfig(Section):
     requests: int | None = Field(None, ge=1)
 
 
+Objective = Annotated[tuple[PartConfig, ...], BeforeValidator(read_objective)]
+
+
 class FinetuneConfig(Section):
     learning_rate: float = Field(2e-5, gt=0)
     batch_size: int = Field(8, ge=1, description="rows of one forward pass")
@@ -175,6 +180,13 @@ class FinetuneConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0)
     patience: int = Field(2, ge=1, description="epochs without a better validation loss")
     save_every: int = Field(200, ge=1, description="optimiser steps between checkpoints")
+    objective: Objective = Field(
+        (), description="auto (no part), a kind of loss, or parts with weights and temperatures"
+    )
+    teacher: Literal["auto", "cached", "live"] = Field(
+        "auto", description="where the teacher's distribution comes from: cached unless impossible"
+    )
+    on_policy: OnPolicyConfig | None = None
 
 
 class EvaluateConfig(Section):
@@ -197,6 +209,7 @@ class Config(Section):
     ensemble: EnsembleConfig | None = None
     generate: GenerateConfig = GenerateConfig()
     budget: BudgetConfig = BudgetConfig()
+    signals: SignalsConfig = SignalsConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 

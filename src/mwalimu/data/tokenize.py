@@ -9,12 +9,14 @@ it loses nothing.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from jinja2 import TemplateError
 
 from mwalimu.data.record import Json, Message
@@ -41,12 +43,23 @@ _ANSWER = "mwalimu answer"
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One training row; `labels_mask[i]` tells that token i is learned (answer or end of turn)."""
+    """One training row; `labels_mask[i]` tells that token i is learned (answer or end of turn).
+
+    `key` names the conversation. `target_crc`, of all the learned ids before any truncation, tells
+    whether a teacher's signals for that key are about these very tokens.
+    """
 
     ids: list[int]
     labels_mask: list[bool]
     row_id: str = ""
     truncated: bool = False
+    key: bytes = b""
+    target_crc: int = 0
+
+    @property
+    def targets(self) -> int:
+        """Learned tokens; nothing stands before a first token that could predict it."""
+        return sum(self.labels_mask[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +98,7 @@ def encode_example(
     *,
     max_length: int,
     row_id: str = "",
+    key: bytes = b"",
 ) -> Encoded:
     """Prompt, answer and end of turn; the last message is the answer, which may call tools.
 
@@ -105,7 +119,14 @@ def encode_example(
             fix=f"raise student.max_length (now {max_length}) or drop the row",
         )
     mask = [False] * len(prompt) + [True] * (len(ids) - len(prompt))
-    return Encoded(ids[:max_length], mask[:max_length], row_id, len(ids) > max_length)
+    cut = len(ids) > max_length
+    crc = crc_of(ids[len(prompt) :])
+    return Encoded(ids[:max_length], mask[:max_length], row_id, cut, key, crc)
+
+
+def crc_of(ids: Sequence[int]) -> int:
+    """CRC-32 of the ids as little-endian 32-bit integers."""
+    return zlib.crc32(np.asarray(ids, dtype="<i4").tobytes())
 
 
 def encode_prompt(tokenizer: Any, messages: Chat, tools: Sequence[Json] = ()) -> list[int]:

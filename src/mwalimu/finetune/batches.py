@@ -22,13 +22,17 @@ BUCKET_BATCHES = 50
 class Batch:
     """`positions_N` index the flattened (B*T) positions whose next token is `labels_N`.
 
+    The targets stand row by row: `sizes_B` of them are of each of the `rows`.
+
     No attention mask: padding is on the right, where a causal model cannot see it from a real
     token, and without a mask attention takes its fastest kernel.
     """
 
+    rows: Sequence[Encoded]
     ids_BT: torch.Tensor
     positions_N: torch.Tensor
     labels_N: torch.Tensor
+    sizes_B: torch.Tensor
 
 
 def epoch_batches(
@@ -58,11 +62,8 @@ def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device) -> Ba
     mask_BT[:, 0] = False  # nothing stands before a first token that could predict it
     targets_N = np.flatnonzero(mask_BT)
     labels_N = ids_BT.ravel()[targets_N]
-    return Batch(*(_to(array, device) for array in (ids_BT, targets_N - 1, labels_N)))
-
-
-def num_targets(rows: Sequence[Encoded]) -> int:
-    return sum(sum(row.labels_mask) for row in rows)
+    arrays = (ids_BT, targets_N - 1, labels_N, mask_BT.sum(1))
+    return Batch(rows, *(_to(array, device) for array in arrays))
 
 
 def _to(array: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -1,16 +1,12 @@
-"""Chats to training rows; what cannot be learned is told at once, by the rows' names.
-
-A row teaches its last answer. With `"learn": "all"` it teaches every assistant turn, each as a row
-of its own with the conversation up to it: exactly what the student sees when it is asked.
-"""
+"""Chats to training rows; what cannot be learned is told at once, by the rows' names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from jinja2 import TemplateError
 
+from mwalimu.data.examples import examples_of
 from mwalimu.data.tokenize import Encoded, encode_example
 from mwalimu.errors import DataError, NoTargetTokens
 
@@ -90,19 +86,9 @@ def _encode_split(tokenizer: Any, rows: Rows, max_length: int, full: Rows) -> li
 
 
 def _encode_row(tokenizer: Any, row: dict[str, Any], max_length: int) -> list[Encoded]:
-    tools, row_id = row.get("tools") or (), str(row.get("id", ""))
     return [
-        encode_example(tokenizer, chat, tools, max_length=max_length, row_id=row_id)
-        for chat in _conversations(row)
+        encode_example(
+            tokenizer, e.chat, e.tools, max_length=max_length, row_id=e.row_id, key=e.key
+        )
+        for e in examples_of(row)
     ]
-
-
-def _conversations(row: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
-    """The row's messages up to each answer that it teaches."""
-    messages = row["messages"]
-    if row.get("learn") != "all":
-        yield messages
-        return
-    for end, message in enumerate(messages, 1):
-        if message["role"] == "assistant":
-            yield messages[:end]

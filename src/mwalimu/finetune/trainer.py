@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from mwalimu.config import FinetuneConfig
+from mwalimu.config import FinetuneConfig, PartConfig
 from mwalimu.data.tokenize import Encoded
 from mwalimu.errors import NonFiniteLoss
 from mwalimu.finetune.batches import collate, epoch_batches
@@ -20,7 +20,7 @@ from mwalimu.finetune.exact import seed_all
 from mwalimu.finetune.interrupt import Interruption, interruption
 from mwalimu.finetune.metrics import MetricsLog
 from mwalimu.finetune.optimiser import build_optimiser, learning_rate
-from mwalimu.finetune.step import TargetLogits, accumulate, batch_term
+from mwalimu.finetune.teaching import TEXT_ALONE, TeacherSource, Teaching, accumulate
 
 Report = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, note)."""
@@ -28,7 +28,10 @@ Report = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is trained how; `fingerprint` names all that the result depends on."""
+    """What is trained how; `fingerprint` names all that the result depends on.
+
+    `source` is where the teacher's distributions come from, for the parts that need them.
+    """
 
     settings: FinetuneConfig
     train: Sequence[Encoded]
@@ -37,6 +40,8 @@ class Job:
     seed: int
     fingerprint: str
     autocast: bool = False
+    parts: Sequence[PartConfig] = TEXT_ALONE
+    source: TeacherSource | None = None
 
 
 class Trainer:
@@ -48,7 +53,7 @@ class Trainer:
         self.folder = folder
         self.report = report
         self.state = TrainState()
-        self.logits = TargetLogits(model, autocast=job.autocast)
+        self.teaching = Teaching(model, job.parts, job.source, autocast=job.autocast)
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.parameters = [parameter for _, parameter in named]
         self.optimiser = build_optimiser(named, job.settings)
@@ -133,14 +138,15 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         tensors = [collate(b, pad_id=self.job.pad_id, device=self.model.device) for b in batches]
         tokens = sum(batch.labels_N.numel() for batch in tensors)
-        sums = accumulate(self.logits, tensors)
+        found = accumulate(self.teaching, tensors, step / self.total)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, settings.max_grad_norm, foreach=True)
         # The one synchronisation of the step.
-        nats, grad_norm = torch.stack([torch.stack(sums).sum(), norm.float()]).tolist()
-        _require_finite(nats, grad_norm, step + 1)
+        loss, *sums, grad_norm = torch.stack([*found.values(), norm.float()]).tolist()
+        _require_finite(loss, grad_norm, step + 1)
         self.optimiser.step()
-        self._count(nats, tokens, sum(len(row.ids) for rows in batches for row in rows))
-        self._tell(nats / tokens, rate, grad_norm)
+        self._count(loss * tokens, tokens, sum(len(row.ids) for rows in batches for row in rows))
+        means = {name: value / tokens for name, value in zip([*found][1:], sums, strict=True)}
+        self._tell(loss, means, rate, grad_norm)
 
     def _count(self, nats: float, tokens: int, seen: int) -> None:
         state = self.state
@@ -152,13 +158,14 @@ class Trainer:
         state.seconds = time.perf_counter() - self._clock
         self._seen += seen
 
-    def _tell(self, loss: float, rate: float, grad_norm: float) -> None:
+    def _tell(self, loss: float, parts: dict[str, float], rate: float, grad_norm: float) -> None:
         state, epochs = self.state, self.job.settings.epochs
         self.metrics.train(
             {
                 "step": state.step,
                 "epoch": round(state.step * epochs / self.total, 4),
                 "loss": loss,
+                "parts": parts,
                 "learning_rate": rate,
                 "grad_norm": grad_norm,
                 "tokens": state.tokens,
@@ -193,20 +200,19 @@ class Trainer:
         self._save()
 
     def _validate(self) -> float:
-        """Mean nats per target token over all validation rows, dropout off."""
+        """The objective at its end: mean per target token over all validation rows, dropout off."""
         rows = sorted(self.job.validation, key=lambda row: len(row.ids))
         size, device = self.job.settings.batch_size, self.model.device
-        sums, tokens = [], 0
+        scale = 1 / sum(row.targets for row in rows)
+        shares = []
         self.model.eval()
         with torch.no_grad():
             for start in range(0, len(rows), size):
                 self._pause_if_asked()
                 batch = collate(rows[start : start + size], pad_id=self.job.pad_id, device=device)
-                term = batch_term(self.logits, batch)
-                sums.append(term.sum_nats.double())
-                tokens += term.num_tokens
+                shares.append(self.teaching(batch, scale, 1.0).loss.double())
         self.model.train()
-        loss = float(torch.stack(sums).sum()) / tokens
+        loss = float(torch.stack(shares).sum())
         _require_finite(loss, 0.0, self.state.step)
         return loss
 
