@@ -11,7 +11,7 @@ ROWS = (
     {"data", "signals"},
     {"objectives", "teachers"},
     {"synthesis", "finetune", "evaluation"},
-    {"report", "arms", "quickstart", "progress", "doctor", "estimate", "starter"},
+    {"report", "arms", "quickstart", "progress", "doctor", "estimate", "starter", "choosing"},
     {"pipeline"},
     {"api"},
     {"cli"},

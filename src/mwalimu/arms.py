@@ -83,9 +83,11 @@ def _labels_arm(
 
     folder = run.path("evaluate", "arms", "student-labels")
     epochs = config.evaluate.labelled_epochs or config.finetune.epochs
+    # Gold rows have no teacher: they are learned as text.
+    settings = config.finetune.model_copy(update={"epochs": epochs, "objective": ()})
     train_student(
         config.student,
-        config.finetune.model_copy(update={"epochs": epochs}),
+        settings,
         [record.to_json() for record in labelled],
         None,
         folder,

@@ -32,6 +32,7 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, as in --set finetune.epochs=2")
 ]
 
+SignalFolder = Annotated[Path, typer.Argument(help="such as runs/mine/signals/sampled/train")]
 MinOk = Annotated[
     float | None,
     typer.Option("--min-ok", min=0, max=1, help="accepted share below this fails [default: 1]"),
@@ -119,6 +120,38 @@ def generate(
         _show_terms(pipeline.config)
         summary = pipeline.generate()
     _print_summary(summary)
+
+
+signals_app = typer.Typer(
+    name="signals", help="What the teacher said, token by token.", no_args_is_help=True
+)
+app.add_typer(signals_app)
+
+
+@signals_app.command("capture")
+def signals_capture(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+    """Between the stages: keeps what the objective needs of the teacher's distribution."""
+    with _pipeline(config, run, set_) as pipeline:
+        summary = pipeline.signals()
+    _print_summary(summary)
+    if not summary:
+        typer.echo("the objective needs no signals")
+
+
+@signals_app.command("inspect")
+def signals_inspect(folder: SignalFolder) -> None:
+    """Whose signals a folder holds, and how."""
+    from mwalimu.signals.checks import inspect
+
+    typer.echo("\n".join(inspect(folder)))
+
+
+@signals_app.command("verify")
+def signals_verify(folder: SignalFolder) -> None:
+    """Reads and decodes everything in a folder; fails at the first damage."""
+    from mwalimu.signals.checks import verify
+
+    typer.echo("\n".join(verify(folder)))
 
 
 @app.command()

@@ -13,6 +13,7 @@ MwalimuError                    1
 │   └── NoTargetTokens          6   nothing left to learn after truncation
 ├── DiskFull                    7   what is on disk is whole; free some space, run again
 ├── RunError                    8   the run folder does not fit the request, or was damaged
+│   └── SignalMismatch          8   a teacher's signals are of another teacher, tokenizer or text
 ├── TooFewAnswers               9   the share of accepted answers is below generate.min_ok
 ├── MissingDependency          10   an optional package is needed
 └── BudgetReached              11   a cap of the budget; what was bought is kept
@@ -100,6 +101,10 @@ class DiskFull(MwalimuError, OSError):
 
 class RunError(MwalimuError):
     exit_code = 8
+
+
+class SignalMismatch(RunError):
+    pass
 
 
 class TooFewAnswers(MwalimuError):

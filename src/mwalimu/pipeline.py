@@ -14,7 +14,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mwalimu.config import Config, TeacherConfig, dump_config, public_config
+from mwalimu.config import (
+    Config,
+    TeacherConfig,
+    capture_temperature,
+    dump_config,
+    needed_signals,
+    public_config,
+)
 from mwalimu.data.dataset import Dataset, load_records, open_dataset
 from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError
@@ -29,7 +36,7 @@ PROMPTS = {"train", "validation"}  # what the teacher is asked in stage 1
 _NOT_IN_ANSWERS = {"concurrency", "timeout_s", "idle_s", "outage_s", "max_retries", "mode"}
 _NOT_IN_ANSWERS |= {"api_key_env", "base_url", "route", "deployment", "api_version", "auth"}
 _NOT_IN_ANSWERS |= {f"usd_per_million_{kind}" for kind in ("input", "output", "cached")}
-_NOT_IN_ANSWERS |= {"batch_factor"}
+_NOT_IN_ANSWERS |= {"batch_factor", "tokenizer"}
 
 
 def silent(stage: str, done: int, total: int, note: str) -> None:
@@ -54,11 +61,21 @@ class Pipeline:
     def __init__(
         self, config: Config, root: Path, *, store: Path, progress: Progress = silent
     ) -> None:
-        self.config = config
+        self.asked = config
         self.run = Run(root)
         self.store = store
         self.progress = progress
         self._inputs: Inputs | None = None
+
+    @cached_property
+    def config(self) -> Config:
+        """Nothing in it is left at auto."""
+        from mwalimu.choosing import choose
+
+        choice = choose(self.asked)
+        self.progress("objective", 1, 1, choice.why)
+        self.why = choice.why
+        return choice.config
 
     @property
     def inputs(self) -> Inputs:
@@ -72,6 +89,7 @@ class Pipeline:
         Without a test file there is no evaluation: the report says so and the summary is stage 2's.
         """
         self.generate()
+        self.signals()
         summary = self.finetune()
         if self.config.data.test is not None:
             summary = self.evaluate()
@@ -94,6 +112,21 @@ class Pipeline:
             self.inputs.prompts.get("validation"),
             stage_fingerprint=wanted,
             on_progress=self.progress,
+        )
+
+    def signals(self) -> dict[str, Any]:
+        """Between the stages: what the teacher says of its answers, if the objective needs it."""
+        if not needed_signals(self.config):
+            return {}
+        wanted = self._signals_fingerprint()
+        if done := self._skipped("signals", wanted):
+            return done
+        from mwalimu.synthesis.capture.capture import capture
+        from mwalimu.synthesis.capture.scorers import build_scorer
+
+        scorer = build_scorer(self.config, self.store)
+        return capture(
+            self.config, self.run, scorer, stage_fingerprint=wanted, on_progress=self.progress
         )
 
     def finetune(self) -> dict[str, Any]:
@@ -192,12 +225,29 @@ class Pipeline:
         how = ensemble.model_dump(exclude={"others", "judge"})
         return [how, *map(_facts, ensemble.others), *judge, *helpers]
 
-    def _finetune_fingerprint(self) -> str:
-        data = self.run.require("generate").files
+    def _signals_fingerprint(self) -> str:
         config = self.config
         return fingerprint(
             {
+                "data": self.run.require("generate").files,
+                "teacher": self._teacher_facts,
+                "needed": needed_signals(config),
+                "temperature": capture_temperature(config),
+                "signals": config.signals.model_dump(exclude={"batch_size"}),
+                "layers": [part.layers for part in config.finetune.objective],
+            }
+        )
+
+    def _finetune_fingerprint(self) -> str:
+        data = self.run.require("generate").files
+        config = self.config
+        signals = self.run.require("signals").files if needed_signals(config) else {}
+        live = self._teacher_facts if config.finetune.teacher == "live" else []
+        return fingerprint(
+            {
                 "data": data,
+                "signals": signals,
+                "teacher": live,
                 "student": config.student.model_dump(),
                 "model": model_hashes(config.student.model),
                 "finetune": config.finetune.model_dump(),

@@ -21,7 +21,7 @@ from typing import IO, Any
 from mwalimu.errors import DiskFull, RunError
 
 FORMAT_VERSION = 1
-STAGES = ("generate", "finetune", "evaluate", "report")
+STAGES = ("generate", "signals", "finetune", "evaluate", "report")
 MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py")
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from mwalimu.data.collate import Batch, collate
 from mwalimu.data.tokenize import Encoded
-from mwalimu.finetune.batches import Batch, collate
 
 VOCABULARY = 50
 ARCHITECTURES = ("llama", "phi3", "qwen2", "gemma2")

@@ -5,8 +5,9 @@ import random
 import pytest
 import torch
 
+from mwalimu.data.collate import collate
 from mwalimu.data.tokenize import Encoded, encode_example, end_of_turn_id
-from mwalimu.finetune.batches import collate, epoch_batches
+from mwalimu.finetune.batches import epoch_batches
 from tests.finetune.jobs import sums
 from tests.tiny import make_tokenizer
 

@@ -1,6 +1,7 @@
 """`distill.yaml`: typed, loaded, overridden and validated once. Imports no torch."""
 
 from mwalimu.config.loading import apply_override, build_config, dump_config, load_config
+from mwalimu.config.needs import capture_temperature, learns_from_teacher, needed_signals
 from mwalimu.config.objective import (
     DIVERGENCES,
     ENCODINGS,
@@ -50,8 +51,11 @@ __all__ = [
     "TeacherConfig",
     "apply_override",
     "build_config",
+    "capture_temperature",
     "dump_config",
+    "learns_from_teacher",
     "load_config",
+    "needed_signals",
     "public_config",
     "secrets_of",
 ]

@@ -1,38 +1,12 @@
-"""Rows to batches: an order that is a pure function of (seed, epoch), and padded tensors.
-
-Shapes: B rows, T tokens of the longest row, N target tokens of the whole batch.
-"""
+"""The order of the rows: a pure function of (seed, epoch), batches of like length."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import torch
-
-from mwalimu.data.tokenize import Encoded
 
 BUCKET_BATCHES = 50
 """Rows are sorted by length inside this many batches: little padding, still a random order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """`positions_N` index the flattened (B*T) positions whose next token is `labels_N`.
-
-    The targets stand row by row: `sizes_B` of them are of each of the `rows`.
-
-    No attention mask: padding is on the right, where a causal model cannot see it from a real
-    token, and without a mask attention takes its fastest kernel.
-    """
-
-    rows: Sequence[Encoded]
-    ids_BT: torch.Tensor
-    positions_N: torch.Tensor
-    labels_N: torch.Tensor
-    sizes_B: torch.Tensor
 
 
 def epoch_batches(
@@ -49,25 +23,3 @@ def epoch_batches(
         batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
     rng.shuffle(batches)
     return batches
-
-
-def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device) -> Batch:
-    """Right-padded ids and where the targets are."""
-    width = max(len(row.ids) for row in rows)
-    ids_BT = np.full((len(rows), width), pad_id, dtype=np.int64)
-    mask_BT = np.zeros((len(rows), width), dtype=bool)
-    for index, row in enumerate(rows):
-        ids_BT[index, : len(row.ids)] = row.ids
-        mask_BT[index, : len(row.ids)] = row.labels_mask
-    mask_BT[:, 0] = False  # nothing stands before a first token that could predict it
-    targets_N = np.flatnonzero(mask_BT)
-    labels_N = ids_BT.ravel()[targets_N]
-    arrays = (ids_BT, targets_N - 1, labels_N, mask_BT.sum(1))
-    return Batch(rows, *(_to(array, device) for array in arrays))
-
-
-def _to(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    tensor = torch.from_numpy(array)
-    if device.type == "cpu":
-        return tensor
-    return tensor.pin_memory().to(device, non_blocking=True)

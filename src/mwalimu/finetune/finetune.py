@@ -18,6 +18,10 @@ from mwalimu.finetune.checkpoint import TrainState
 from mwalimu.finetune.exact import deterministic
 from mwalimu.finetune.rows import Rows, check_rows, encode_splits
 from mwalimu.finetune.student import autocast_wanted, load_student, save_student
+from mwalimu.finetune.teacher.rows import JobRows
+from mwalimu.finetune.teacher.view import TeacherSource
+from mwalimu.finetune.teacher.white_box import WhiteBox
+from mwalimu.finetune.teaching import TEXT_ALONE
 from mwalimu.finetune.trainer import Job, Trainer
 from mwalimu.run import Run, fingerprint, model_hashes, sha256_file, write_json
 
@@ -46,6 +50,7 @@ def finetune(
         seed=config.seed,
         stage_fingerprint=stage_fingerprint,
         on_progress=on_progress,
+        white_box=WhiteBox.of(config, run),
     )
     files = [*_files(folder / "student"), *folder.glob("metrics.jsonl")]
     run.finish("finetune", stage_fingerprint, files, summary)
@@ -63,10 +68,13 @@ def train_student(
     stage_fingerprint: str,
     on_progress: Progress,
     label: str = "finetune",
+    white_box: WhiteBox | None = None,
 ) -> dict[str, Any]:
     """Trains a student on chats whose last message is the answer; saves it as `folder/student`.
 
     The same call goes on after a crash, with the same result, and does nothing once all is done.
+    `white_box` is where the teacher's distributions come from; without it, and with an objective
+    left at auto, the answers are learned as text.
 
     Returns:
         steps, epochs, best_epoch, train_loss and validation_loss (nats per target token, of the
@@ -93,7 +101,8 @@ def train_student(
     if summary is not None:
         on_progress(label, 1, 1, "already done")
     else:
-        task = _Task(student, settings, seed, job_fingerprint, folder, partial(on_progress, label))
+        report = partial(on_progress, label)
+        task = _Task(student, settings, seed, job_fingerprint, folder, report, white_box)
         with deterministic():
             summary = task.execute(rows, validation or [])
         _list_as_done(folder, job_fingerprint, summary)
@@ -111,6 +120,7 @@ class _Task:
     fingerprint: str
     folder: Path
     report: Callable[[int, int, str], None]
+    white_box: WhiteBox | None
 
     def execute(self, rows: Rows, validation: Rows) -> dict[str, Any]:
         check_rows(rows, validation)
@@ -135,6 +145,18 @@ class _Task:
             pad_id=tokenizer.pad_token_id,
             seed=self.seed,
             fingerprint=self.fingerprint,
+            autocast=autocast_wanted(self.student),
+            parts=self.settings.objective or TEXT_ALONE,
+            source=self._source(model, tokenizer, [*rows, *validation]),
+        )
+
+    def _source(self, model: Any, tokenizer: Any, rows: Rows) -> TeacherSource | None:
+        if self.white_box is None:
+            return None
+        return self.white_box.source(
+            self.settings.objective,
+            JobRows.of(tokenizer, rows),
+            model.device,
             autocast=autocast_wanted(self.student),
         )
 

@@ -1,38 +1,27 @@
-"""What a batch is taught with: the parts of the objective over one forward pass of the student.
-
-Shapes: B rows, T tokens, N target tokens.
-"""
+"""What a batch is taught with: the losses of the objective over one forward pass of the student."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from contextlib import ExitStack
+from typing import Any
 
 import torch
 
-from mwalimu.config import DIVERGENCES, PartConfig
-from mwalimu.finetune.batches import Batch
-from mwalimu.finetune.forward import Forward, States
+from mwalimu.config import PartConfig
+from mwalimu.data.collate import Batch
+from mwalimu.finetune.losses.base import Loss, Moment
+from mwalimu.finetune.losses.vocabulary import KINDS, VocabularyLoss
+from mwalimu.finetune.teacher.view import TeacherSource, TeacherView
 from mwalimu.objectives.base import Term
-from mwalimu.objectives.fused import fused_loss
-from mwalimu.objectives.parts import CROSS_ENTROPY, Part
-from mwalimu.objectives.schedules import amount, confidence, goes_by_row
-from mwalimu.objectives.targets import Target
+from mwalimu.objectives.forward import Forward
 
-VOCABULARY_KINDS = (CROSS_ENTROPY, *DIVERGENCES)
 TEXT_ALONE = (PartConfig(kind="cross_entropy"),)
 """Sequence-level distillation (Kim and Rush 2016): the teacher's answers as labels."""
 
 
-class TeacherSource(Protocol):
-    """Where the teacher's distribution over a batch's target tokens comes from."""
-
-    def target(self, batch: Batch) -> Target:
-        """In the order of `batch.labels_N`."""
-
-
 class Teaching:
-    """The objective, bound to a student and to a teacher's signals; one call a micro-batch."""
+    """The objective, bound to a student and to what its teacher says; one call a micro-batch."""
 
     def __init__(
         self,
@@ -41,46 +30,61 @@ class Teaching:
         source: TeacherSource | None = None,
         *,
         autocast: bool = False,
+        seed: int = 0,
     ) -> None:
         self.forward = Forward(model, autocast=autocast)
-        self.parts = tuple(parts)
         self.source = source
-        self.vocabulary = [part for part in self.parts if part.kind in VOCABULARY_KINDS]
-        self.needs_target = any(part.kind in DIVERGENCES for part in parts)
-        self.names = _names(self.vocabulary)
+        self.losses = build_losses(model, parts, source, seed)
+        own = [loss.trained for loss in self.losses if loss.trained is not None]
+        self.trained = torch.nn.ModuleList(own)
 
     def __call__(self, batch: Batch, scale: float, progress: float) -> Term:
         """The term of `batch`; `scale` is 1 / target tokens of the step, `progress` from 0 to 1."""
-        target = self.source.target(batch) if self.needs_target and self.source else None
-        states = self.forward(batch.ids_BT, batch.positions_N)
-        return self._vocabulary_term(states, batch, target, scale, progress)
-
-    def _vocabulary_term(
-        self, states: States, batch: Batch, target: Target | None, scale: float, progress: float
-    ) -> Term:
-        parts = self._parts_now(batch, target, progress)
-        loss, sums_P = fused_loss(
-            states.hidden_NX, states.head, batch.labels_N, target, parts, scale
-        )
-        sums = dict(zip(self.names, sums_P, strict=True))
-        return Term(loss, sums, batch.labels_N.numel())
-
-    def _parts_now(self, batch: Batch, target: Target | None, progress: float) -> list[Part]:
-        sure_N = None
-        if any(goes_by_row(a) for part in self.vocabulary for a in (part.weight, part.temperature)):
-            assert target is not None
-            sure_N = confidence(target, batch.labels_N, batch.sizes_B)
-        known: dict[Any, Any] = {}  # equal schedules are one tensor, and so share a softmax
-        return [
-            Part(
-                part.kind,
-                amount(part.weight, progress, sure_N),
-                known.setdefault(part.temperature, amount(part.temperature, progress, sure_N)),
-                part.parameter,
-                part.square,
-            )
-            for part in self.vocabulary
+        view = self.source.look(batch) if self.source else TeacherView()
+        with ExitStack() as taps:
+            tapped = [taps.enter_context(loss.tap(batch)) for loss in self.losses]
+            states = self.forward(batch.ids_BT, batch.positions_N)
+        moment = Moment(scale, progress)
+        shares = [
+            loss(states, found, batch, view, moment)
+            for loss, found in zip(self.losses, tapped, strict=True)
         ]
+        total = shares[0].loss
+        for share in shares[1:]:
+            total = total + share.loss
+        sums = {name: value for share in shares for name, value in share.sums.items()}
+        return Term(total, sums, batch.labels_N.numel())
+
+
+def build_losses(
+    model: Any, parts: Sequence[PartConfig], source: TeacherSource | None, seed: int
+) -> list[Loss]:
+    """Those over the vocabulary together, the others one by one."""
+    named = list(zip(parts, _names(parts), strict=True))
+    losses: list[Loss] = []
+    if vocabulary := [(part, name) for part, name in named if part.kind in KINDS]:
+        losses.append(VocabularyLoss(*map(list, zip(*vocabulary, strict=True))))
+    for part, name in named:
+        if part.kind not in KINDS:
+            losses.append(_build(part, name, model, source, seed))
+    return losses
+
+
+def _build(
+    part: PartConfig, name: str, model: Any, source: TeacherSource | None, seed: int
+) -> Loss:
+    if part.kind in ("hidden", "attention"):
+        from mwalimu.finetune.losses.layers import AttentionLoss, HiddenLoss
+
+        if part.kind == "attention":
+            return AttentionLoss(part, name, model)
+        assert source is not None
+        return HiddenLoss(part, name, model, source.hidden_size, seed=seed)
+    from mwalimu.finetune.losses.pieces import ChunkLoss, TransportLoss
+
+    if part.kind == "chunk_likelihood":
+        return ChunkLoss(part, name)
+    return TransportLoss(part, name)
 
 
 def accumulate(

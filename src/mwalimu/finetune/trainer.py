@@ -12,15 +12,17 @@ from typing import Any
 import torch
 
 from mwalimu.config import FinetuneConfig, PartConfig
+from mwalimu.data.collate import collate
 from mwalimu.data.tokenize import Encoded
 from mwalimu.errors import NonFiniteLoss
-from mwalimu.finetune.batches import collate, epoch_batches
+from mwalimu.finetune.batches import epoch_batches
 from mwalimu.finetune.checkpoint import Best, Checkpoints, TrainState
 from mwalimu.finetune.exact import seed_all
 from mwalimu.finetune.interrupt import Interruption, interruption
 from mwalimu.finetune.metrics import MetricsLog
 from mwalimu.finetune.optimiser import build_optimiser, learning_rate
-from mwalimu.finetune.teaching import TEXT_ALONE, TeacherSource, Teaching, accumulate
+from mwalimu.finetune.teacher.view import TeacherSource
+from mwalimu.finetune.teaching import TEXT_ALONE, Teaching, accumulate
 
 Report = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, note)."""
@@ -53,8 +55,9 @@ class Trainer:
         self.folder = folder
         self.report = report
         self.state = TrainState()
-        self.teaching = Teaching(model, job.parts, job.source, autocast=job.autocast)
-        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.teaching = Teaching(model, job.parts, job.source, autocast=job.autocast, seed=job.seed)
+        self.learner = _learner(model, self.teaching.trained)
+        named = [(name, p) for name, p in self.learner.named_parameters() if p.requires_grad]
         self.parameters = [parameter for _, parameter in named]
         self.optimiser = build_optimiser(named, job.settings)
         self.checkpoints = Checkpoints(folder / "checkpoints", job.fingerprint)
@@ -105,7 +108,7 @@ class Trainer:
         def skipped(note: str) -> None:
             self.report(0, self.total, note)
 
-        restored = self.checkpoints.restore(self.model, self.optimiser, skipped)
+        restored = self.checkpoints.restore(self.learner, self.optimiser, skipped)
         if restored is not None:
             self.state = restored
             self._saved = (restored.step, restored.epoch)
@@ -229,13 +232,20 @@ class Trainer:
             return
         self.state.seconds = time.perf_counter() - self._clock
         self.metrics.sync()
-        self.checkpoints.save(self.state, self.model, self.optimiser)
+        self.checkpoints.save(self.state, self.learner, self.optimiser)
         self._saved = at
 
     def _take_best(self) -> None:
         best = self.state.best
         if best is not None and best.step != self.state.step:
-            self.checkpoints.restore_weights(self.model, best.step)
+            self.checkpoints.restore_weights(self.learner, best.step)
+
+
+def _learner(model: Any, own: torch.nn.Module) -> Any:
+    """The student, and what the losses train beside it, which is not published."""
+    if not any(True for _ in own.parameters()):
+        return model
+    return torch.nn.ModuleDict({"student": model, "losses": own})
 
 
 def _require_finite(nats: float, grad_norm: float, step: int) -> None:

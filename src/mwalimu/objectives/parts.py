@@ -67,9 +67,14 @@ def by_temperature(parts: Iterable[Part]) -> list[list[int]]:
 
 
 def _same(left: Amount, right: Amount) -> bool:
-    if isinstance(left, torch.Tensor) or isinstance(right, torch.Tensor):
-        return left is right
-    return left == right
+    if isinstance(left, torch.Tensor):
+        # The rows of one tensor, cut out twice, are two tensors over the same memory.
+        return isinstance(right, torch.Tensor) and _memory(left) == _memory(right)
+    return not isinstance(right, torch.Tensor) and left == right
+
+
+def _memory(tensor: torch.Tensor) -> tuple[object, ...]:
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
 
 
 def _rows(amount: Amount, part: slice) -> Amount:

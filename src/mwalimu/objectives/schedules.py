@@ -10,6 +10,7 @@ import torch
 from mwalimu.config import Schedule, Scheduled
 from mwalimu.objectives.parts import Amount
 from mwalimu.objectives.targets import DenseTarget, SampledTarget, SparseTarget, Target
+from mwalimu.objectives.token_logprobs import token_logprobs
 
 
 def amount(
@@ -27,6 +28,13 @@ def amount(
     if confidence_N is None:
         raise ValueError("a per_sample schedule needs the teacher's distribution")
     return scheduled.start + (scheduled.end - scheduled.start) * confidence_N
+
+
+def number(scheduled: Scheduled, progress: float) -> float:
+    """One for the whole batch. Raises ValueError for a schedule from row to row."""
+    found = amount(scheduled, progress)
+    assert not isinstance(found, torch.Tensor)
+    return found
 
 
 def goes_by_row(scheduled: Scheduled) -> bool:
@@ -54,6 +62,4 @@ def _probability(target: Target, labels_N: torch.Tensor) -> torch.Tensor:
         return (target.logp_NK.exp() * (target.ids_NK == labels_N1)).sum(1)
     if isinstance(target, DenseTarget):
         return target.logp_NV.log_softmax(1).gather(1, labels_N1)[:, 0].exp()
-    from mwalimu.objectives.token_logprobs import token_logprobs
-
     return token_logprobs(target.hidden_NH, target.head, labels_N).exp()

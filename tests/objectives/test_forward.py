@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from mwalimu.finetune.batches import Batch
-from mwalimu.finetune.forward import Forward
+from mwalimu.data.collate import Batch
+from mwalimu.objectives.forward import Forward
 from tests.finetune.models import ARCHITECTURES, make_model, make_rows, to_batches
 
 

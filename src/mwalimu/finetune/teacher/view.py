@@ -1,0 +1,80 @@
+"""What a teacher says of one batch: only what the objective asks for is there.
+
+Shapes: N target tokens of the student, M of them that begin a piece of text common to both models'
+tokens, H the teacher's hidden size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from mwalimu.config import DIVERGENCES, PartConfig
+from mwalimu.data.collate import Batch
+from mwalimu.objectives.attention import Attention
+from mwalimu.objectives.cross_tokenizer import ChunkLikelihoods
+from mwalimu.objectives.forward import States
+from mwalimu.objectives.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Read from the parts of an objective; `hidden` and `attention` are the teacher's layers."""
+
+    target: bool = False
+    hidden: tuple[int, ...] = ()
+    attention: tuple[int, ...] = ()
+    chunks: bool = False
+    starts: bool = False
+
+    @classmethod
+    def of(cls, parts: tuple[PartConfig, ...]) -> Needs:
+        kinds = {part.kind for part in parts}
+        return cls(
+            target=bool(kinds & set(DIVERGENCES)),
+            hidden=teacher_layers(parts, "hidden"),
+            attention=teacher_layers(parts, "attention"),
+            chunks="chunk_likelihood" in kinds,
+            starts="optimal_transport" in kinds,
+        )
+
+    @property
+    def other_tokens(self) -> bool:
+        """Whether the teacher's own tokens of an answer are to be laid beside the student's."""
+        return self.chunks or self.starts
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """Where both models have read the same text: the student's targets, the teacher's states."""
+
+    tokens_M: torch.Tensor
+    teacher: States
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherView:
+    """In the order of the batch's target tokens."""
+
+    target: Target | None = None
+    hidden: dict[int, torch.Tensor] = field(default_factory=dict)
+    attention: dict[int, Attention] = field(default_factory=dict)
+    chunks: ChunkLikelihoods | None = None
+    starts: Starts | None = None
+
+
+class TeacherSource(Protocol):
+    """A cache or a model; `hidden_size` is its states', of `hidden`."""
+
+    hidden_size: int
+
+    def look(self, batch: Batch) -> TeacherView: ...
+
+
+def teacher_layers(parts: tuple[PartConfig, ...], kind: str) -> tuple[int, ...]:
+    """The teacher's side of the layer pairs, which have been written out by now."""
+    layers = [part.layers for part in parts if part.kind == kind]
+    pairs = [pair for chosen in layers if not isinstance(chosen, str) for pair in chosen]
+    return tuple(sorted({teacher for _, teacher in pairs}))
