@@ -39,9 +39,17 @@ def choose(config: Config) -> Choice:
         ConfigError: the objective asks for what this teacher and this student cannot give.
     """
     asked = config.finetune.objective
+    if asked and not any(part.kind in DIVERGENCES for part in asked) and config.finetune.on_policy:
+        raise ConfigError(
+            "there is no divergence in the objective for the student's own answers",
+            where="finetune.on_policy",
+            fix="drop it, or add forward_kl, reverse_kl or jsd to finetune.objective",
+        )
     if asked and not learns_from_teacher(asked):
         return _chosen(config, asked, "the teacher's answers as text, as asked")
     reason = _text_alone(config)
+    if reason and config.finetune.on_policy:
+        raise _no_on_policy(reason)
     if reason:
         if asked:
             raise ConfigError(
@@ -51,6 +59,8 @@ def choose(config: Config) -> Choice:
             )
         return _chosen(config, (PartConfig(kind="cross_entropy"),), f"text alone: {reason}")
     match = _compare(config)
+    if config.finetune.on_policy and not match.same:
+        raise _no_on_policy(f"its tokens are not the student's ({match.reason})")
     if asked:
         return _asked(config, asked, match)
     if match.same:
@@ -60,6 +70,14 @@ def choose(config: Config) -> Choice:
     both = (PartConfig(kind="chunk_likelihood"), PartConfig(kind="cross_entropy"))
     what = "the teacher's text and its likelihoods of the text's pieces"
     return _chosen(config, both, f"{what}: its tokens are not the student's ({match.reason})")
+
+
+def _no_on_policy(reason: str) -> ConfigError:
+    return ConfigError(
+        f"the teacher cannot score what the student writes: {reason}",
+        where="finetune.on_policy",
+        fix="drop it, or use a local teacher of the student's family",
+    )
 
 
 def _text_alone(config: Config) -> str:
@@ -155,8 +173,6 @@ def _teacher_for(config: Config, parts: Sequence[PartConfig]) -> str:
     """cached or live; what only a live teacher can do contradicts cached."""
     wanted = config.finetune.teacher
     reasons = [f"{part.kind} keeps no cache" for part in parts if part.kind in LIVE_ONLY]
-    if config.finetune.on_policy is not None:
-        reasons.append("on_policy answers are new")
     varying = [p for p in parts if p.kind in DIVERGENCES and isinstance(p.temperature, Schedule)]
     if varying and config.signals.encoding != "dense":
         reasons.append("a temperature that changes needs the whole distribution")

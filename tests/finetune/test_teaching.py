@@ -35,8 +35,8 @@ def test_accumulated_gradients_are_those_of_one_big_batch(arch: str) -> None:
     for size in (10, 3, 1):
         model.zero_grad()
         found = accumulate(teaching, to_batches(rows, size))
-        assert float(found["cross_entropy"]) == pytest.approx(nats, rel=1e-5)
-        assert float(found["loss"]) == pytest.approx(nats / tokens, rel=1e-5)
+        assert float(found.sums["cross_entropy"]) == pytest.approx(nats, rel=1e-5)
+        assert float(found.loss) == pytest.approx(nats / tokens, rel=1e-5)
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None
             torch.testing.assert_close(

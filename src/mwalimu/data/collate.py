@@ -18,7 +18,8 @@ from mwalimu.data.tokenize import Encoded
 class Batch:
     """`positions_N` index the flattened (B*T) positions whose next token is `labels_N`.
 
-    The targets stand row by row: `sizes_B` of them are of each of the `rows`.
+    The targets stand row by row: `sizes_B` of them are of each of the `rows`. `on_policy`: the
+    answers are the student's own.
 
     No attention mask: padding is on the right, where a causal model cannot see it from a real
     token, and without a mask attention takes its fastest kernel.
@@ -29,9 +30,12 @@ class Batch:
     positions_N: torch.Tensor
     labels_N: torch.Tensor
     sizes_B: torch.Tensor
+    on_policy: bool = False
 
 
-def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device) -> Batch:
+def collate(
+    rows: Sequence[Encoded], *, pad_id: int, device: torch.device, on_policy: bool = False
+) -> Batch:
     """Right-padded ids and where the targets are."""
     width = max(len(row.ids) for row in rows)
     ids_BT = np.full((len(rows), width), pad_id, dtype=np.int64)
@@ -42,8 +46,14 @@ def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device) -> Ba
     mask_BT[:, 0] = False  # nothing stands before a first token that could predict it
     targets_N = np.flatnonzero(mask_BT)
     labels_N = ids_BT.ravel()[targets_N]
-    arrays = (ids_BT, targets_N - 1, labels_N, mask_BT.sum(1))
-    return Batch(rows, *(_to(array, device) for array in arrays))
+    return Batch(
+        rows,
+        ids_BT=_to(ids_BT, device),
+        positions_N=_to(targets_N - 1, device),
+        labels_N=_to(labels_N, device),
+        sizes_B=_to(mask_BT.sum(1), device),
+        on_policy=on_policy,
+    )
 
 
 def _to(array: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -16,6 +16,7 @@ from mwalimu.config import Config, FinetuneConfig, StudentConfig
 from mwalimu.errors import DataError, StudentError
 from mwalimu.finetune.checkpoint import TrainState
 from mwalimu.finetune.exact import deterministic
+from mwalimu.finetune.on_policy import Rollout
 from mwalimu.finetune.rows import Rows, check_rows, encode_splits
 from mwalimu.finetune.student import autocast_wanted, load_student, save_student
 from mwalimu.finetune.teacher.rows import JobRows
@@ -148,7 +149,14 @@ class _Task:
             autocast=autocast_wanted(self.student),
             parts=self.settings.objective or TEXT_ALONE,
             source=self._source(model, tokenizer, [*rows, *validation]),
+            rollout=self._rollout(tokenizer, length),
         )
+
+    def _rollout(self, tokenizer: Any, length: int) -> Rollout | None:
+        settings = self.settings.on_policy
+        if settings is None or self.white_box is None:
+            return None
+        return Rollout.of(settings, tokenizer, length, self.seed)
 
     def _source(self, model: Any, tokenizer: Any, rows: Rows) -> TeacherSource | None:
         if self.white_box is None:

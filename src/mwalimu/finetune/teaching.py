@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -87,22 +87,31 @@ def _build(
     return TransportLoss(part, name)
 
 
-def accumulate(
-    teaching: Teaching, batches: Sequence[Batch], progress: float = 0.0
-) -> dict[str, torch.Tensor]:
-    """Adds the gradient of the mean over all target tokens of `batches`.
+class Taken(NamedTuple):
+    """Of one optimiser step: its loss, the parts' sums, and how many tokens each sum is over.
 
-    Returns the loss of the step and the parts' sums by name; they stay on the device, so that
-    reading them is the caller's one synchronisation of the step.
+    What is a tensor stays on the device: reading it is the caller's one synchronisation.
     """
+
+    loss: torch.Tensor
+    sums: dict[str, torch.Tensor]
+    tokens: dict[str, int]
+
+
+def accumulate(teaching: Teaching, batches: Sequence[Batch], progress: float = 0.0) -> Taken:
+    """Adds the gradient of the mean over all target tokens of `batches`."""
     num_tokens = sum(batch.labels_N.numel() for batch in batches)
-    found: dict[str, torch.Tensor] = {}
+    losses: list[torch.Tensor] = []
+    sums: dict[str, torch.Tensor] = {}
+    tokens: dict[str, int] = {}
     for batch in batches:
         term = teaching(batch, 1 / num_tokens, progress)
         term.loss.backward()  # type: ignore[no-untyped-call]
-        for name, value in {"loss": term.loss.detach(), **term.sums}.items():
-            found[name] = found[name] + value if name in found else value
-    return found
+        losses.append(term.loss.detach())
+        for name, value in term.sums.items():
+            sums[name] = sums[name] + value if name in sums else value
+            tokens[name] = tokens.get(name, 0) + term.num_tokens
+    return Taken(torch.stack(losses).sum(), sums, tokens)
 
 
 def _names(parts: Sequence[PartConfig]) -> tuple[str, ...]:

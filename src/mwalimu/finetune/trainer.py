@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mwalimu.config import FinetuneConfig, PartConfig
-from mwalimu.data.collate import collate
+from mwalimu.data.collate import Batch, collate
 from mwalimu.data.tokenize import Encoded
 from mwalimu.errors import NonFiniteLoss
 from mwalimu.finetune.batches import epoch_batches
@@ -20,6 +20,7 @@ from mwalimu.finetune.checkpoint import Best, Checkpoints, TrainState
 from mwalimu.finetune.exact import seed_all
 from mwalimu.finetune.interrupt import Interruption, interruption
 from mwalimu.finetune.metrics import MetricsLog
+from mwalimu.finetune.on_policy import Rollout
 from mwalimu.finetune.optimiser import build_optimiser, learning_rate
 from mwalimu.finetune.teacher.view import TeacherSource
 from mwalimu.finetune.teaching import TEXT_ALONE, Teaching, accumulate
@@ -44,6 +45,7 @@ class Job:
     autocast: bool = False
     parts: Sequence[PartConfig] = TEXT_ALONE
     source: TeacherSource | None = None
+    rollout: Rollout | None = None
 
 
 class Trainer:
@@ -139,17 +141,31 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        tensors = [collate(b, pad_id=self.job.pad_id, device=self.model.device) for b in batches]
+        tensors = self._tensors(batches)
         tokens = sum(batch.labels_N.numel() for batch in tensors)
-        found = accumulate(self.teaching, tensors, step / self.total)
+        taken = accumulate(self.teaching, tensors, step / self.total)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, settings.max_grad_norm, foreach=True)
         # The one synchronisation of the step.
-        loss, *sums, grad_norm = torch.stack([*found.values(), norm.float()]).tolist()
+        read = torch.stack([taken.loss, norm.float(), *taken.sums.values()])
+        loss, grad_norm, *sums = read.tolist()
         _require_finite(loss, grad_norm, step + 1)
         self.optimiser.step()
-        self._count(loss * tokens, tokens, sum(len(row.ids) for rows in batches for row in rows))
-        means = {name: value / tokens for name, value in zip([*found][1:], sums, strict=True)}
+        seen = sum(len(row.ids) for batch in tensors for row in batch.rows)
+        self._count(loss * tokens, tokens, seen)
+        means = {n: value / taken.tokens[n] for n, value in zip(taken.sums, sums, strict=True)}
         self._tell(loss, means, rate, grad_norm)
+
+    def _tensors(self, batches: list[list[Encoded]]) -> list[Batch]:
+        """The micro-batches of a step; on-policy rows are answered first, all in one go."""
+        state, device = self.state, self.model.device
+        split = [(rows, False) for rows in batches]
+        if self.job.rollout is not None:
+            done = state.step / self.total
+            split = self.job.rollout.split(self.model, batches, state.step, done)
+        return [
+            collate(rows, pad_id=self.job.pad_id, device=device, on_policy=own)
+            for rows, own in split
+        ]
 
     def _count(self, nats: float, tokens: int, seen: int) -> None:
         state = self.state

@@ -47,10 +47,14 @@ class VocabularyLoss:
         moment: Moment,
     ) -> Share:
         parts = self._parts_now(batch, view.target, moment.progress)
+        names = self.names
+        if batch.on_policy:  # a student has nothing to imitate in its own answer
+            taken = [i for i, part in enumerate(parts) if part.kind != CROSS_ENTROPY]
+            parts, names = [parts[i] for i in taken], [names[i] for i in taken]
         loss, sums_P = fused_loss(
             states.hidden_NX, states.head, batch.labels_N, view.target, parts, moment.scale
         )
-        return Share(loss, dict(zip(self.names, sums_P, strict=True)))
+        return Share(loss, dict(zip(names, sums_P, strict=True)))
 
     def _parts_now(self, batch: Batch, target: Target | None, progress: float) -> list[Part]:
         sure_N = None

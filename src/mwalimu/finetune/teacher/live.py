@@ -85,7 +85,9 @@ class LiveTeacher:
     def _as_teacher_sees(self, batch: Batch) -> Batch:
         """The same answers behind the teacher's own prompts."""
         rows = [_with_answer(self._own.get(row.key), row) for row in batch.rows]
-        return collate(rows, pad_id=self.tokenizer.pad_token_id, device=batch.ids_BT.device)
+        device, on_policy = batch.ids_BT.device, batch.on_policy
+        pad_id = self.tokenizer.pad_token_id
+        return collate(rows, pad_id=pad_id, device=device, on_policy=on_policy)
 
     def _look_at_its_own(self, batch: Batch) -> TeacherView:
         """Of the answers in the teacher's own tokens, laid beside the student's by their bytes."""

@@ -68,9 +68,25 @@ class TeacherView:
 class TeacherSource(Protocol):
     """A cache or a model; `hidden_size` is its states', of `hidden`."""
 
-    hidden_size: int
+    @property
+    def hidden_size(self) -> int: ...
 
     def look(self, batch: Batch) -> TeacherView: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """The cache for answers that it knows, the model for those that the student wrote just now."""
+
+    cached: TeacherSource
+    live: TeacherSource
+
+    @property
+    def hidden_size(self) -> int:
+        return self.live.hidden_size
+
+    def look(self, batch: Batch) -> TeacherView:
+        return (self.live if batch.on_policy else self.cached).look(batch)
 
 
 def teacher_layers(parts: tuple[PartConfig, ...], kind: str) -> tuple[int, ...]:

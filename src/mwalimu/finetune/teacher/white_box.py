@@ -14,13 +14,16 @@ from mwalimu.errors import SignalMismatch
 from mwalimu.finetune.teacher.cached import CachedTeacher
 from mwalimu.finetune.teacher.live import LiveTeacher
 from mwalimu.finetune.teacher.rows import JobRows
-from mwalimu.finetune.teacher.view import Needs, TeacherSource
+from mwalimu.finetune.teacher.view import Mixed, Needs, TeacherSource
 from mwalimu.run import Run
 
 
 @dataclass(frozen=True, slots=True)
 class WhiteBox:
-    """`folders` are the cache's by encoding, one a split; without any, `live` is loaded."""
+    """`folders` are the cache's by encoding, one a split; `live` is a teacher to be loaded.
+
+    With both, the cache serves what stage 1 wrote and the model what the student writes.
+    """
 
     folders: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     live: str = ""
@@ -30,6 +33,7 @@ class WhiteBox:
         """As the objective needs it; None for one on text alone."""
         if not learns_from_teacher(config.finetune.objective):
             return None
+        live = config.teacher.model if config.finetune.on_policy else ""
         if config.finetune.teacher == "live":
             return cls(live=config.teacher.model)
         listed = run.require("signals").files
@@ -42,7 +46,8 @@ class WhiteBox:
                     if name.startswith(f"signals/{encoding}/")
                 )
                 for encoding in needed_signals(config)
-            }
+            },
+            live,
         )
 
     def source(
@@ -55,8 +60,15 @@ class WhiteBox:
     ) -> TeacherSource:
         """Raises SignalMismatch if the cache is of another vocabulary than the student's."""
         needs = Needs.of(parts)
-        if not self.folders:
-            return LiveTeacher(needs, self.live, device, rows, autocast=autocast)
+        live = None
+        if self.live:
+            live = LiveTeacher(needs, self.live, device, rows, autocast=autocast)
+            if not self.folders:
+                return live
+        cached = self._cached(needs, rows, device)
+        return Mixed(cached, live) if live else cached
+
+    def _cached(self, needs: Needs, rows: JobRows, device: torch.device) -> CachedTeacher:
         source = CachedTeacher(needs, self.folders, device, rows)
         for name, readers in source.readers.items():
             if name == "realised":  # about pieces of text, whatever the tokens
