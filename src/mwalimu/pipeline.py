@@ -36,7 +36,7 @@ PROMPTS = {"train", "validation"}  # what the teacher is asked in stage 1
 _NOT_IN_ANSWERS = {"concurrency", "timeout_s", "idle_s", "outage_s", "max_retries", "mode"}
 _NOT_IN_ANSWERS |= {"api_key_env", "base_url", "route", "deployment", "api_version", "auth"}
 _NOT_IN_ANSWERS |= {f"usd_per_million_{kind}" for kind in ("input", "output", "cached")}
-_NOT_IN_ANSWERS |= {"batch_factor", "tokenizer"}
+_NOT_IN_ANSWERS |= {"batch_factor", "tokenizer", "scoring"}
 
 
 def silent(stage: str, done: int, total: int, note: str) -> None:
@@ -65,11 +65,12 @@ class Pipeline:
         self.run = Run(root)
         self.store = store
         self.progress = progress
+        self.why = ""
         self._inputs: Inputs | None = None
 
     @cached_property
     def config(self) -> Config:
-        """Nothing in it is left at auto."""
+        """Nothing in it is left at auto; `why` then says what was chosen, and for what reason."""
         from mwalimu.choosing import choose
 
         choice = choose(self.asked)
@@ -102,8 +103,10 @@ class Pipeline:
         if done := self._skipped("generate", wanted):
             return done
         self._describe()
+        from mwalimu.choosing import check_scores
         from mwalimu.synthesis.generate import generate
 
+        check_scores(self.config)
         return generate(
             self.config,
             self.run,
@@ -134,9 +137,16 @@ class Pipeline:
         wanted = self._finetune_fingerprint()
         if done := self._skipped("finetune", wanted):
             return done
+        self._describe_config()
         from mwalimu.finetune.finetune import finetune
 
-        return finetune(self.config, self.run, stage_fingerprint=wanted, on_progress=self.progress)
+        return finetune(
+            self.config,
+            self.run,
+            stage_fingerprint=wanted,
+            on_progress=self.progress,
+            why=self.why,
+        )
 
     def evaluate(self) -> dict[str, Any]:
         """The four arms on the same held-out rows; without a test file there is nothing to do."""
@@ -185,12 +195,12 @@ class Pipeline:
         return state.summary or {"skipped": True}
 
     def _describe(self) -> None:
-        self.run.describe(
-            config=public_config(self.config),
-            seed=self.config.seed,
-            inputs=self.inputs.hashes,
-            versions=versions(),
-        )
+        self.run.describe(inputs=self.inputs.hashes, versions=versions())
+        self._describe_config()
+
+    def _describe_config(self) -> None:
+        """Again before stage 2, whose settings may have changed since stage 1."""
+        self.run.describe(config=public_config(self.config), seed=self.config.seed)
         with atomic_writer(self.run.path("config.yaml")) as handle:
             handle.write(dump_config(self.config).encode())
 
@@ -227,8 +237,10 @@ class Pipeline:
 
     def _signals_fingerprint(self) -> str:
         config = self.config
+        tokenizer = config.teacher.tokenizer
         return fingerprint(
             {
+                "tokenizer": [tokenizer, model_hashes(tokenizer)] if tokenizer else [],
                 "data": self.run.require("generate").files,
                 "teacher": self._teacher_facts,
                 "needed": needed_signals(config),
@@ -242,7 +254,10 @@ class Pipeline:
         data = self.run.require("generate").files
         config = self.config
         signals = self.run.require("signals").files if needed_signals(config) else {}
-        live = self._teacher_facts if config.finetune.teacher == "live" else []
+        live = [*self._teacher_facts] if config.finetune.teacher == "live" else []
+        if live and config.teacher.scoring != "none":
+            tokenizer = config.teacher.tokenizer or ""
+            live += [config.signals.k, tokenizer, model_hashes(tokenizer)]
         return fingerprint(
             {
                 "data": data,

@@ -9,6 +9,7 @@ from typing import Any
 
 from mwalimu.config import FinetuneConfig, StudentConfig
 from mwalimu.finetune.finetune import train_student
+from mwalimu.finetune.teacher.white_box import WhiteBox
 
 SETTINGS = {"learning_rate": 3e-3, "batch_size": 8, "epochs": 2, "save_every": 4}
 
@@ -46,6 +47,7 @@ def train(
     method: str = "full",
     dropout: float = 0.0,
     stage: str = "stage",
+    white_box: WhiteBox | None = None,
     on_progress: Any = lambda *_: None,
     **changes: Any,
 ) -> dict[str, Any]:
@@ -58,6 +60,7 @@ def train(
         seed=3,
         stage_fingerprint=stage,
         on_progress=on_progress,
+        white_box=white_box,
     )
 
 

@@ -16,9 +16,7 @@ ROWS, CATEGORIES = 200, 9
 def random_pairs(seed: int = 0) -> tuple[Array, Array]:
     """p and q, [ROWS, CATEGORIES], some flat, some nearly sure."""
     rng = np.random.default_rng(seed)
-    scores = rng.normal(size=(2, ROWS, CATEGORIES)) * rng.choice(
-        [0.1, 2.0, 15.0], size=(2, ROWS, 1)
-    )
+    scores = rng.normal(size=(2, ROWS, CATEGORIES)) * rng.choice([0.1, 2.0, 6.0], size=(2, ROWS, 1))
     p, q = softmax(scores)
     return p, q
 

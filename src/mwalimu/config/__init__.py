@@ -11,6 +11,7 @@ from mwalimu.config.objective import (
     Schedule,
     Scheduled,
     SignalsConfig,
+    goes_by_row,
 )
 from mwalimu.config.redact import public_config, secrets_of
 from mwalimu.config.settings import (
@@ -53,6 +54,7 @@ __all__ = [
     "build_config",
     "capture_temperature",
     "dump_config",
+    "goes_by_row",
     "learns_from_teacher",
     "load_config",
     "needed_signals",

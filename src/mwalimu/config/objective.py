@@ -60,6 +60,10 @@ class Schedule(Section):
 Scheduled = Annotated[float, Field(ge=0)] | Schedule
 
 
+def goes_by_row(scheduled: Scheduled) -> bool:
+    return isinstance(scheduled, Schedule) and scheduled.shape == "per_sample"
+
+
 class PartConfig(Section):
     """One loss of the objective. `beta` is of jsd, `alpha` of the skew divergences."""
 
@@ -111,6 +115,9 @@ class SignalsConfig(Section):
     hidden_dtype: Literal["float16", "int8"] = "float16"
     batch_size: int = Field(16, ge=1, description="rows that the teacher scores at once")
     rows_per_shard: int = Field(2048, ge=1)
+    vocabulary: int | None = Field(
+        None, ge=1, description="ids that teacher and student share: found out, not to be set"
+    )
 
 
 class OnPolicyConfig(Section):
@@ -121,9 +128,20 @@ class OnPolicyConfig(Section):
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(256, ge=1)
 
+    @model_validator(mode="after")
+    def _is_a_share(self) -> OnPolicyConfig:
+        if goes_by_row(self.share):
+            raise ValueError("share cannot go by the teacher's confidence in a row")
+        ends = self.share
+        highest = max(ends.start, ends.end) if isinstance(ends, Schedule) else ends
+        if highest > 1:
+            raise ValueError("share is at most 1")
+        return self
+
 
 def read_objective(value: Any) -> Any:
-    """A kind by name, one part or several: as the list of parts that it means; none for auto."""
-    if isinstance(value, str):
-        return [] if value == "auto" else [{"kind": value}]
-    return [value] if isinstance(value, dict | PartConfig) else value
+    """Kinds by name and parts, one or several: the list of parts that is meant; none for auto."""
+    if value == "auto":
+        return []
+    parts = value if isinstance(value, list | tuple) else [value]
+    return [{"kind": part} if isinstance(part, str) else part for part in parts]

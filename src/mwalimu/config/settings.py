@@ -54,6 +54,9 @@ class TeacherConfig(Section):
     tokenizer: str | None = Field(
         None, description="folder or hub id of a served model's tokenizer, to use its log-probs"
     )
+    scoring: Literal["none", "vllm", "sglang"] = Field(
+        "none", description="how a server can be asked to score given tokens, where it can"
+    )
     timeout_s: float = Field(600.0, gt=0, description="of a whole request")
     idle_s: float = Field(60.0, gt=0, description="between two pieces of an answer under way")
     outage_s: float = Field(300.0, gt=0, description="without any success before the run stops")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext
-from typing import Any, NamedTuple
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mwalimu.data.kept import Arrays, Kept
 from mwalimu.data.token_scores import ScoreRecorder, TokenScore, TokenTexts
+from mwalimu.data.vocabulary import vocabulary_size
+
+if TYPE_CHECKING:
+    from mwalimu.data.kept_recorder import KeptRecorder
 
 
 class Answer(NamedTuple):
@@ -15,12 +20,16 @@ class Answer(NamedTuple):
 
     `scores`, where asked for, are those of the answer's own tokens, before its text is stripped:
     neither the ending token nor any that reaches into a stop string is among them.
+    `distribution`, where asked for, is of all of `ids`, the ending token too; an answer that was
+    cut has neither.
     """
 
     text: str
     tokens: int
     stopped: bool
     scores: tuple[TokenScore, ...] | None = None
+    ids: Sequence[int] = ()
+    distribution: Arrays | None = None
 
 
 class Reading(NamedTuple):
@@ -44,22 +53,34 @@ def generate_batch(
     seed: int = 0,
     stop: Sequence[str] = (),
     top_logprobs: int = 0,
+    kept: Kept | None = None,
+    keys: Sequence[bytes] = (),
 ) -> list[Answer]:
     """The answers to `prompts` (ids, each fitting the context), in order; greedy at temperature 0.
 
     `ends` are the ids any of which ends an answer, as does any text of `stop`, which is cut off.
     What the model's own generation config sets beside sampling, a repetition penalty say, holds.
     Sampling depends on `seed` alone. With `top_logprobs` > 0 each answer has its `scores`, with so
-    many alternatives a token: what `token_scores` records, whatever the sampling.
+    many alternatives a token: what `token_scores` records, whatever the sampling. With `kept` each
+    that ended by its own token has its `distribution`, whose draws depend on its key of `keys`.
     """
     import torch
+
+    from mwalimu.data.kept_recorder import KeptRecorder
 
     ids_BT, mask_BT = _left_padded(prompts, tokenizer.pad_token_id, model.device)
     width = ids_BT.shape[1]
     sampled = temperature > 0
     recorder = ScoreRecorder(model, top_logprobs) if top_logprobs else None
+    keeper = None
+    if kept is not None:
+        size = kept.vocabulary or vocabulary_size(tokenizer)
+        keeper = KeptRecorder(model, kept, vocabulary=size, keys=keys, max_tokens=max_tokens)
+    listeners = [one for one in (recorder, keeper) if one is not None]
     torch.manual_seed(seed)
-    with torch.inference_mode(), recorder or nullcontext():
+    with torch.inference_mode(), ExitStack() as stack:
+        for listener in listeners:
+            stack.enter_context(listener)
         output_BT = model.generate(
             input_ids=ids_BT,
             attention_mask=mask_BT,
@@ -71,17 +92,42 @@ def generate_batch(
             eos_token_id=sorted(ends),
             pad_token_id=tokenizer.pad_token_id,
             stopping_criteria=[_StopText(tokenizer, stop, width)] if stop else None,
-            disable_compile=True if recorder else None,  # a compiled pass may leave the hook out
+            disable_compile=True if listeners else None,  # a compiled pass may leave hooks out
         )
-    answers_BT = output_BT[:, width:]
-    readings = [read_ids(tokenizer, row, ends, stop) for row in answers_BT.tolist()]
-    if recorder is None:
-        return [Answer(r.text, r.tokens, r.stopped) for r in readings]
-    scores = recorder.scores(answers_BT, TokenTexts(tokenizer))
-    return [
-        Answer(r.text, r.tokens, r.stopped, tuple(row[: r.kept]))
-        for r, row in zip(readings, scores, strict=True)
-    ]
+        return _answers(tokenizer, output_BT[:, width:], ends, stop, recorder, keeper)
+
+
+def _answers(
+    tokenizer: Any,
+    answers_BT: Any,
+    ends: Collection[int],
+    stop: Sequence[str],
+    recorder: ScoreRecorder | None,
+    keeper: KeptRecorder | None,
+) -> list[Answer]:
+    rows = answers_BT.tolist()
+    readings = [read_ids(tokenizer, ids, ends, stop) for ids in rows]
+    answers = [Answer(r.text, r.tokens, r.stopped) for r in readings]
+    if recorder is not None:
+        scores = recorder.scores(answers_BT, TokenTexts(tokenizer))
+        answers = [
+            answer._replace(scores=tuple(row[: reading.kept]))
+            for answer, reading, row in zip(answers, readings, scores, strict=True)
+        ]
+    if keeper is not None:
+        found = zip(answers, rows, keeper.rows(answers_BT), strict=True)
+        answers = [_with_distribution(answer, ids, ends, arrays) for answer, ids, arrays in found]
+    return answers
+
+
+def _with_distribution(
+    answer: Answer, ids: Sequence[int], ends: Collection[int], arrays: Arrays
+) -> Answer:
+    """As it is where it did not end by its own token: it is not learned as these ids."""
+    if not answer.stopped or ids[answer.tokens - 1] not in ends:
+        return answer
+    own = {name: array_TX[: answer.tokens] for name, array_TX in arrays.items()}
+    return answer._replace(ids=ids[: answer.tokens], distribution=own)
 
 
 def read_ids(

@@ -21,11 +21,12 @@ KEY_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """The last message of `chat` is the answer."""
+    """The last message of `chat` is the answer, bought by the request of `request_key` if known."""
 
     chat: Sequence[Json]
     tools: Sequence[Json]
     row_id: str
+    request_key: str = ""
 
     @property
     def key(self) -> bytes:
@@ -45,8 +46,13 @@ def examples_of(row: Mapping[str, Any]) -> Iterator[Example]:
     messages, tools = row["messages"], row.get("tools") or ()
     row_id = str(row.get("id", ""))
     if row.get("learn") != "all":
-        yield Example(messages, tools, row_id)
+        yield Example(messages, tools, row_id, _request_key(row))
         return
     for end, message in enumerate(messages, 1):
         if message["role"] == "assistant":
             yield Example(messages[:end], tools, row_id)
+
+
+def _request_key(row: Mapping[str, Any]) -> str:
+    teacher = row.get("teacher")
+    return str(teacher.get("request_key") or "") if isinstance(teacher, Mapping) else ""

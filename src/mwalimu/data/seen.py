@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from types import TracebackType
+
+SLOTS = 1 << 21  # 2 MiB: 50,000 keys leave 98 of 100 new ones free of a look-up
+RECENT = 4096  # keys that are written together
+
+
+class MaybeMet:
+    """Says which keys are certainly new, in constant memory; of the others it says nothing."""
+
+    def __init__(self) -> None:
+        self._slots = bytearray(SLOTS)
+
+    def __contains__(self, key: bytes | str) -> bool:
+        """False for a new key; True for every key that was added, and for some that were not."""
+        return self._slots[hash(key) % SLOTS] != 0
+
+    def update(self, keys: Iterable[bytes | str]) -> None:
+        for key in keys:
+            self._slots[hash(key) % SLOTS] = 1
 
 
 class FirstSeen:
     """Remembers the first value of every key. Use as a context manager."""
 
     def __init__(self) -> None:
+        self._recent: dict[bytes | str, str | int] = {}
+        self._written = MaybeMet()
         self._db = sqlite3.connect("")  # a private file that ends with the connection
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute("PRAGMA synchronous=OFF")
@@ -29,9 +50,19 @@ class FirstSeen:
 
     def first(self, key: bytes | str, value: str | int) -> str | int | None:
         """None for a new key, which is kept with `value`; else the value that it came with."""
-        added = self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, value))
-        if added.rowcount:
-            return None
-        row = self._db.execute("SELECT first FROM seen WHERE key = ?", (key,)).fetchone()
-        found: str | int = row[0]
-        return found
+        if (first := self._recent.get(key)) is not None:
+            return first
+        if key in self._written:
+            row = self._db.execute("SELECT first FROM seen WHERE key = ?", (key,)).fetchone()
+            if row is not None:
+                found: str | int = row[0]
+                return found
+        self._recent[key] = value
+        if len(self._recent) == RECENT:
+            self._write()
+        return None
+
+    def _write(self) -> None:
+        self._db.executemany("INSERT INTO seen VALUES (?, ?)", self._recent.items())
+        self._written.update(self._recent)
+        self._recent.clear()

@@ -7,8 +7,9 @@ temperature, top-p, penalties or anything else that generation does to them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, NamedTuple
+
+from mwalimu.data.pass_recorder import PassRecorder
 
 
 class TokenScore(NamedTuple):
@@ -19,37 +20,18 @@ class TokenScore(NamedTuple):
     top: tuple[tuple[str, float], ...] = ()
 
 
-class ScoreRecorder:
-    """While entered, reduces each forward pass of `model` to its `k` best tokens.
-
-    A pass scores the token that the next pass is fed, so one [B, V] block waits for its choice; the
-    rest is [B, k] a step, where keeping all logits would be T times [B, V].
-    """
+class ScoreRecorder(PassRecorder):
+    """Reduces each forward pass of `model` to its `k` best tokens: [B, k] a step."""
 
     def __init__(self, model: Any, k: int) -> None:
-        self.model = model
+        super().__init__(model)
         self.k = k
-        self._waiting_BV: Any = None
         self._chosen_B: list[Any] = []
         self._top_BK: list[tuple[Any, Any]] = []
 
-    def __enter__(self) -> ScoreRecorder:
-        self._handle = self.model.register_forward_hook(self._take, with_kwargs=True)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._handle.remove()
-
     def scores(self, answers_BT: Any, texts: TokenTexts) -> list[list[TokenScore]]:
         """Of every generated token; `answers_BT` are the ids that `generate` added."""
-        steps = answers_BT.shape[1]
-        if len(self._chosen_B) < steps:
-            self._choose(answers_BT[:, -1])
+        steps = self.end(answers_BT)
         columns = [column.tolist() for column in self._chosen_B[:steps]]
         tops = [(values.tolist(), ids.tolist()) for values, ids in self._top_BK[:steps]]
         return [
@@ -60,16 +42,11 @@ class ScoreRecorder:
             for b, row in enumerate(answers_BT.tolist())
         ]
 
-    def _take(self, module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-        if self._waiting_BV is not None:
-            self._choose(kwargs["input_ids"][:, -1])
-        self._waiting_BV = output.logits[:, -1].float().log_softmax(-1)
-        best = self._waiting_BV.topk(min(self.k, self._waiting_BV.shape[-1]))
+    def _reduce(self, logits_BV: Any, ids_B: Any) -> None:
+        logp_BV = logits_BV.log_softmax(-1)
+        best = logp_BV.topk(min(self.k, logp_BV.shape[-1]))
         self._top_BK.append((best.values, best.indices))
-
-    def _choose(self, ids_B: Any) -> None:
-        self._chosen_B.append(self._waiting_BV.gather(1, ids_B[:, None])[:, 0])
-        self._waiting_BV = None
+        self._chosen_B.append(logp_BV.gather(1, ids_B[:, None])[:, 0])
 
 
 class TokenTexts:

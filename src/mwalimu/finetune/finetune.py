@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from mwalimu.config import Config, FinetuneConfig, StudentConfig
-from mwalimu.errors import DataError, StudentError
+from mwalimu.config import Config, FinetuneConfig, StudentConfig, learns_from_teacher
+from mwalimu.errors import ConfigError, DataError, StudentError
 from mwalimu.finetune.checkpoint import TrainState
 from mwalimu.finetune.exact import deterministic
 from mwalimu.finetune.on_policy import Rollout
@@ -32,9 +33,12 @@ Progress = Callable[[str, int, int, str], None]
 
 
 def finetune(
-    config: Config, run: Run, *, stage_fingerprint: str, on_progress: Progress
+    config: Config, run: Run, *, stage_fingerprint: str, on_progress: Progress, why: str = ""
 ) -> dict[str, Any]:
-    """Trains on what stage 1 published; publishes finetune/student and returns the summary."""
+    """Trains on what stage 1 published; publishes finetune/student and returns the summary.
+
+    `why` is kept in it: the objective in words, and how it was chosen.
+    """
     published = run.require("generate").files
     splits = {
         name: _read_rows(run.path("generate", f"{name}.jsonl"))
@@ -53,6 +57,7 @@ def finetune(
         on_progress=on_progress,
         white_box=WhiteBox.of(config, run),
     )
+    summary |= {"objective": why} if why else {}
     files = [*_files(folder / "student"), *folder.glob("metrics.jsonl")]
     run.finish("finetune", stage_fingerprint, files, summary)
     return summary
@@ -83,11 +88,18 @@ def train_student(
         stopped_early.
 
     Raises:
+        ConfigError: the objective needs a teacher, and there is no `white_box`.
         DataError: there is no row, or rows without an answer.
         NoTargetTokens: names rows whose prompt fills student.max_length.
         StudentError: the student cannot be loaded, or is shorter than student.max_length.
         NonFiniteLoss, DiskFull: training cannot go on; the checkpoints are whole.
     """
+    if white_box is None and learns_from_teacher(settings.objective):
+        raise ConfigError(
+            f"{settings.objective[0].kind} needs a teacher beside the rows",
+            where="finetune.objective",
+            fix="train in a run ('mwalimu run'), or on the text alone",
+        )
     job_fingerprint = fingerprint(
         {
             "student": student.model_dump(),
@@ -128,9 +140,10 @@ class _Task:
         self.report(0, 1, "loads the student")
         model, tokenizer = load_student(self.student, seed=self.seed)
         job = self._job(model, tokenizer, rows, validation)
-        trainer = Trainer(model, job, self.folder, self.report)
-        sizes = _count_parameters(model)
-        state = trainer.fit()
+        with nullcontext() if job.source is None else closing(job.source):
+            trainer = Trainer(model, job, self.folder, self.report)
+            sizes = _count_parameters(model)
+            state = trainer.fit()
         save_student(model, tokenizer, self.folder / "student")
         self._say_done(state, trainer.stopped_early)
         return _summary(state, trainer.stopped_early) | sizes | _count_rows(job)

@@ -22,8 +22,8 @@ from torch.autograd.function import once_differentiable
 from mwalimu.objectives.head import Head
 from mwalimu.objectives.head_gradients import HeadGradients, chunks, logits_of, width_of
 from mwalimu.objectives.kernels import chunk_loss
-from mwalimu.objectives.parts import Part
-from mwalimu.objectives.targets import Target
+from mwalimu.objectives.parts import CROSS_ENTROPY, Part
+from mwalimu.objectives.targets import DenseTarget, LiveTarget, SampledTarget, Target
 
 
 def fused_loss(
@@ -44,10 +44,10 @@ def fused_loss(
     head's weight has to be gone through again. Without a head the states are logits already.
 
     Raises:
-        ValueError: a part needs a teacher and there is none, or its vocabulary is another.
+        ValueError: a part needs a teacher and there is none, or one that says more than draws do,
+            or the teacher has more tokens than the student.
     """
-    if target is None and any(part.kind != "cross_entropy" for part in parts):
-        raise ValueError("a divergence needs the teacher's target")
+    _refuse_what_does_not_fit(target, {part.kind for part in parts}, width_of(head, hidden_NH))
     job = _Job(head, labels_N, target, tuple(parts), scale, chunk)
     if torch.is_grad_enabled():
         weight, bias = (head.weight_VH, head.bias_V) if head else (None, None)
@@ -55,6 +55,21 @@ def fused_loss(
         return loss, sums_P
     loss, sums_P, _ = job.run(hidden_NH, (False, False, False))
     return loss, sums_P
+
+
+def _refuse_what_does_not_fit(target: Target | None, kinds: set[str], width: int) -> None:
+    divergences = kinds - {CROSS_ENTROPY}
+    if target is None and divergences:
+        raise ValueError("a divergence needs the teacher's target")
+    if isinstance(target, SampledTarget) and divergences - {"forward_kl"}:
+        raise ValueError("draws give the forward KL alone: the others are not linear in p")
+    columns = 0
+    if isinstance(target, DenseTarget):
+        columns = target.logp_NV.shape[1]
+    elif isinstance(target, LiveTarget):
+        columns = width_of(target.head, target.hidden_NH)
+    if columns > width:
+        raise ValueError(f"the teacher has {columns} tokens and the student {width}")
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -67,7 +82,8 @@ class _FusedLoss(torch.autograd.Function):
         job: _Job,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.job, ctx.wanted = job, ctx.needs_input_grad[:3]
-        ctx.save_for_backward(hidden_NH)
+        # All of them, so that one changed in place before a second backward pass is noticed.
+        ctx.save_for_backward(hidden_NH, weight_VH, bias_V)
         loss, sums_P, ctx.gradients = job.run(hidden_NH, ctx.wanted)
         ctx.mark_non_differentiable(sums_P)
         return loss, sums_P
@@ -77,7 +93,7 @@ class _FusedLoss(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> tuple[torch.Tensor | None, ...]:
         found, ctx.gradients = ctx.gradients, None
         if found is None:  # handed out before, under retain_graph
-            found = ctx.job.run(*ctx.saved_tensors, ctx.wanted)[2]
+            found = ctx.job.run(ctx.saved_tensors[0], ctx.wanted)[2]
         return *(_times(gradient, grads[0]) for gradient in found), None
 
 

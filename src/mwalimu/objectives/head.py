@@ -41,10 +41,13 @@ class Head:
         return logits_CV
 
     def before_cap(self, grad_CV: torch.Tensor, logits_CV: torch.Tensor) -> torch.Tensor:
-        """Takes d loss / d logits, in place, to d loss / d (hidden @ weight.T + bias)."""
+        """Takes d loss / d logits, in place, to d loss / d (hidden @ weight.T + bias).
+
+        With a soft cap, the logits are used up.
+        """
         if self.soft_cap is not None:
             # d tanh(x) = 1 - tanh(x)^2, and the logits are the tanh times the cap.
-            grad_CV -= grad_CV * logits_CV.div(self.soft_cap).square_()
+            grad_CV.addcmul_(grad_CV, logits_CV.div_(self.soft_cap).square_(), value=-1)
         return grad_CV if self.scale == 1.0 else grad_CV.mul_(self.scale)
 
 

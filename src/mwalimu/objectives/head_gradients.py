@@ -16,7 +16,7 @@ import torch
 
 from mwalimu.objectives.head import Head, matmul
 
-CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 512 << 20}
+CHUNK_BYTES = {"cpu": 128 << 20, "cuda": 512 << 20}
 """Of the numbers of a chunk in float32."""
 MIN_CHUNK = 16
 

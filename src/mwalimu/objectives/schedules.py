@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from mwalimu.config import Schedule, Scheduled
+from mwalimu.config import Schedule, Scheduled, goes_by_row
 from mwalimu.objectives.parts import Amount
 from mwalimu.objectives.targets import DenseTarget, SampledTarget, SparseTarget, Target
 from mwalimu.objectives.token_logprobs import token_logprobs
@@ -23,7 +23,7 @@ def amount(
     """
     if not isinstance(scheduled, Schedule):
         return scheduled
-    if scheduled.shape != "per_sample":
+    if not goes_by_row(scheduled):
         return scheduled.at(progress)
     if confidence_N is None:
         raise ValueError("a per_sample schedule needs the teacher's distribution")
@@ -35,10 +35,6 @@ def number(scheduled: Scheduled, progress: float) -> float:
     found = amount(scheduled, progress)
     assert not isinstance(found, torch.Tensor)
     return found
-
-
-def goes_by_row(scheduled: Scheduled) -> bool:
-    return isinstance(scheduled, Schedule) and scheduled.shape == "per_sample"
 
 
 @torch.no_grad()

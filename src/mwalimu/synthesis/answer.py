@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from mwalimu.config import TeacherConfig
-from mwalimu.data.record import Message, Record
+from mwalimu.data.record import Message, Record, value_class
 from mwalimu.synthesis.ask import Answer, Asker
 from mwalimu.synthesis.prompting import Prompting
 from mwalimu.synthesis.verdict import Outcome, Status, judge, judge_text
@@ -36,7 +36,7 @@ class Member:
         return Request(self.name, messages, self.sampling, sample, record.tools)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Row:
     """A record's sample on its way; `ask` is the only door to the teachers."""
 

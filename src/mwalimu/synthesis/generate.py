@@ -123,7 +123,8 @@ class _Stage:
         with ExitStack() as stack:
             seen = stack.enter_context(FirstSeen())
             *outputs, rejects = [stack.enter_context(atomic_writer(path)) for path in self.files]
-            async with open_job(self.config, store, self.run.id, teacher) as job:
+            opened = open_job(self.config, store, self.run.id, teacher, keeps_signals=True)
+            async with opened as job:
                 await job.prepare(self.splits.get("validation", ()))
                 await self._buy_batches(job, on_progress)
                 view = LiveView(job, "generate", self.total, self.tally.counts, on_progress)

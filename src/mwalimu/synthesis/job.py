@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from mwalimu.config import Config, TeacherConfig
+from mwalimu.config import Config, TeacherConfig, needed_signals
 from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError
 from mwalimu.synthesis.answer import Member, Row, answer_once
@@ -22,6 +22,9 @@ from mwalimu.synthesis.store import AnswerStore
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Sampling, Teacher
 from mwalimu.teachers.factory import build_teacher
+
+MOST_DENSE = 4096
+"""Tokens of a vocabulary whose whole distribution is kept beside an answer, 2 bytes each."""
 
 Answerer = Callable[..., Awaitable[Outcome]]
 """(row, messages=...) -> the outcome of one answer; `messages` replaces the row's own."""
@@ -84,11 +87,17 @@ class Job:
 
 @asynccontextmanager
 async def open_job(
-    config: Config, folder: Path, run_id: str, teacher: Teacher | None = None
+    config: Config,
+    folder: Path,
+    run_id: str,
+    teacher: Teacher | None = None,
+    *,
+    keeps_signals: bool = False,
 ) -> AsyncIterator[Job]:
     """The store, the budget and every teacher, checked and ready; closed at the end.
 
-    `teacher` stands in for the one that the config names.
+    `teacher` stands in for the one that the config names. With `keeps_signals` a local teacher
+    keeps of its distribution what the objective will need.
     """
     prompting = Prompting(config.generate, config.task)
     _check_settings(config)
@@ -102,6 +111,8 @@ async def open_job(
         for number, settings in enumerate(teachers):
             given = teacher if number == 0 else None
             job.members.append(await _member(job, settings, stack, given))
+        if keeps_signals:
+            job.members[0] = _keeping(job.members[0], config)
         if config.ensemble and config.ensemble.judge:
             job.judge = await _member(job, config.ensemble.judge, stack)
         if config.generate.user_model:
@@ -121,6 +132,25 @@ async def _member(
         job.askers[place] = Asker(teacher, settings, job.durability, job.budget)
     _check_capabilities(job.askers[place].teacher, settings, job)
     return Member(job.askers[place], settings, Sampling.of(settings, job.config.seed))
+
+
+def _keeping(member: Member, config: Config) -> Member:
+    """Beside its answers, where these are what is learned, token by token, and where no pass of its
+    own is needed anyway: hidden states are not kept.
+    """
+    settings = config.generate
+    several = config.ensemble is not None or settings.conversation != "last"
+    rewritten = settings.chain_of_thought or settings.chain_of_density
+    local = member.asker.teacher.info.kind == "local"
+    if not local or several or rewritten or "hidden" in needed_signals(config):
+        return member
+    from mwalimu.data.kept import Kept
+
+    kept = Kept.of(config)
+    large = "dense" in kept.encodings and not 0 < kept.vocabulary <= MOST_DENSE
+    if large or not kept.encodings:
+        return member
+    return replace(member, sampling=replace(member.sampling, kept=kept))
 
 
 def _check_settings(config: Config) -> None:

@@ -6,10 +6,10 @@ The student never sees what is added here: its prompt is the user's own.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mwalimu.config import GenerateConfig
 from mwalimu.data.final_answer import MARK, split_final_answer
@@ -33,8 +33,7 @@ CHAIN_OF_DENSITY = (
 NOT_REASONED = {"summarization", "conversation"}
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """`answer` is what is judged; `target` what the student learns; `problem` why it is neither."""
 
     answer: str = ""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
-from mwalimu.data.record import Message, Record
+from mwalimu.data.record import Message, Record, value_class
 from mwalimu.teachers.base import Completion
 
 Status = Literal["ok", "truncated", "refused", "filtered", "invalid", "failed", "duplicate"]
@@ -15,7 +15,7 @@ NLI_LABELS = ("entailment", "neutral", "contradiction")
 _NUMBER = re.compile(r"\d")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Outcome:
     """One row's end.
 

@@ -7,12 +7,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import orjson
 
 from mwalimu.config import TeacherConfig
-from mwalimu.data.record import Json, Message
+from mwalimu.data.record import Json, Message, value_class
+
+if TYPE_CHECKING:
+    from mwalimu.data.kept import Kept
 
 FinishReason = Literal["stop", "length", "content_filter", "refusal", "error"]
 
@@ -22,6 +25,8 @@ class Sampling:
     """How an answer is drawn; part of the request key, so a change buys new answers.
 
     `top_logprobs`: how many alternatives a token the server is asked to report; 0 asks for none.
+    `kept` is no part of the key: what a local teacher keeps of its distribution beside an answer
+    changes nothing of the answer, so one that was stored without it is never asked for again.
     """
 
     temperature: float = 0.0
@@ -30,6 +35,7 @@ class Sampling:
     seed: int = 0
     top_logprobs: int = 0
     stop: tuple[str, ...] = ()
+    kept: Kept | None = None
 
     @classmethod
     def of(cls, teacher: TeacherConfig, seed: int) -> Sampling:
@@ -93,7 +99,7 @@ class Request:
         return hashlib.sha256(canonical).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Usage:
     """Tokens as the teacher counted them; `cached_tokens` are among `prompt_tokens`."""
 
@@ -110,7 +116,7 @@ class TokenLogprob(NamedTuple):
     top: tuple[tuple[str, float], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Completion:
     """A parsed answer. `finish_reason` other than "stop" is an outcome, never training data.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from mwalimu.config import TeacherConfig
 from mwalimu.data.batched_generation import Answer, generate_batch
+from mwalimu.data.kept import draw_key
 from mwalimu.data.loading import CannotLoad, load_causal_lm
 from mwalimu.data.tokenize import end_of_turn_id
 from mwalimu.errors import UnknownTeacherModel
@@ -60,5 +61,7 @@ class LocalTeacher(OnMachineTeacher):
             seed=seed_of(requests[0]),
             stop=sampling.stop,
             top_logprobs=sampling.top_logprobs,
+            kept=sampling.kept,
+            keys=[draw_key(request.key) for request in requests],
         )
         return [(answer, "") for answer in answers]

@@ -3,8 +3,9 @@
 Prompts are encoded as in training, so a teacher and its student see a question alike. An answer is
 stored as compact JSON: text, finish_reason, prompt_tokens, completion_tokens, detail, and where
 there are any `tools`, the names that the answer could call, and `logprobs`, a list of
-[token, logprob, [[alternative, logprob], ...]] rounded to a millionth. Calls are read from the
-text when it is parsed, so what is stored stays what the model wrote.
+[token, logprob, [[alternative, logprob], ...]] rounded to a millionth, and `distribution`, what was
+kept of it for the answer's own ids and its end (`data/kept.py`). Calls are read from the text when
+it is parsed, so what is stored stays what the model wrote.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from jinja2 import TemplateError
 
 from mwalimu.config import TeacherConfig
 from mwalimu.data.batched_generation import Answer
+from mwalimu.data.kept import pack
 from mwalimu.data.tokenize import encode_prompt, prepare_tokenizer
 from mwalimu.data.tool_text import read_calls
 from mwalimu.errors import StudentError, TeacherError
@@ -171,6 +173,12 @@ def _dump(request: Request, prompt_tokens: int, answer: Answer, trouble: str) ->
             [token, round(logprob, 6), [[text, round(value, 6)] for text, value in top]]
             for token, logprob, top in answer.scores
         ]
+    if answer.distribution is not None and request.sampling.kept is not None:
+        row["distribution"] = {
+            "kept": request.sampling.kept.to_json(),
+            "ids": list(answer.ids),
+            "arrays": pack(answer.distribution),
+        }
     return orjson.dumps(row)
 
 

@@ -19,7 +19,7 @@ from mwalimu.data.batched_generation import Answer, read_ids
 from mwalimu.data.loading import CannotLoad, load_tokenizer
 from mwalimu.data.token_scores import TokenScore, TokenTexts
 from mwalimu.data.tokenize import end_of_turn_id
-from mwalimu.errors import MissingDependency, UnknownTeacherModel
+from mwalimu.errors import MissingDependency, TeacherError, UnknownTeacherModel
 from mwalimu.teachers.base import Request, Sampling
 from mwalimu.teachers.on_machine import OnMachineTeacher, asking_tokenizer, seed_of
 
@@ -42,20 +42,8 @@ class VllmTeacher(OnMachineTeacher):
         self._llm = self._texts = None
 
     def _load(self) -> None:
-        name = self.config.model
-        self._vllm = _import_vllm()
-        try:
-            tokenizer = asking_tokenizer(load_tokenizer(name), name)
-            self._llm = self._vllm.LLM(model=name, dtype="auto", trust_remote_code=False, seed=0)
-        except (CannotLoad, OSError, ValueError, RuntimeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise UnknownTeacherModel(
-                f"cannot be loaded as a teacher ({reason})",
-                where=name,
-                fix="name a model that vLLM knows in teacher.model, or use kind: local",
-            ) from None
-        self._tokenizer = tokenizer
-        self._texts = TokenTexts(tokenizer)
+        self._vllm, self._llm, self._tokenizer = load_llm(self.config.model)
+        self._texts = TokenTexts(self._tokenizer)
 
     def _context(self) -> int:
         return int(self._llm.llm_engine.model_config.max_model_len)
@@ -105,6 +93,31 @@ class VllmTeacher(OnMachineTeacher):
             top = self._texts.pairs(finite, [known[i].logprob for i in finite])
             scores.append(TokenScore(self._texts[token], known[token].logprob, top))
         return tuple(scores)
+
+
+def load_llm(name: str, **options: Any) -> tuple[Any, Any, Any]:
+    """(the module vllm, an `LLM` with these options, the tokenizer, prepared for asking).
+
+    Raises:
+        MissingDependency: vLLM is not there.
+        TeacherError: the model cannot be loaded, or this vLLM does not know an option.
+    """
+    vllm = _import_vllm()
+    try:
+        tokenizer = asking_tokenizer(load_tokenizer(name), name)
+        llm = vllm.LLM(model=name, dtype="auto", trust_remote_code=False, seed=0, **options)
+    except (CannotLoad, OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise UnknownTeacherModel(
+            f"cannot be loaded as a teacher ({reason})",
+            where=name,
+            fix="name a model that vLLM knows in teacher.model, or use kind: local",
+        ) from None
+    except TypeError as error:
+        raise TeacherError(
+            f"this vLLM does not know an option that is needed ({error})", fix="use vLLM 0.10.1 on"
+        ) from None
+    return vllm, llm, tokenizer
 
 
 def _import_vllm() -> Any:

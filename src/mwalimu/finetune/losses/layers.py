@@ -52,8 +52,11 @@ class HiddenLoss:
         moment: Moment,
     ) -> Share:
         scale = moment.scale * number(self.part.weight, moment.progress) / len(self.pairs)
+        states_NH = [tapped[pair.student] for pair in self.pairs]
+        if view.hidden_at is not None:
+            states_NH = [state_NH.index_select(0, view.hidden_at) for state_NH in states_NH]
         loss, sums_P = feature_loss(
-            [self.projections(tapped[pair.student], pair) for pair in self.pairs],
+            [self.projections(s, pair) for s, pair in zip(states_NH, self.pairs, strict=True)],
             [view.hidden[pair.teacher] for pair in self.pairs],
             "cosine" if self.part.distance == "cosine" else "mse",
             scale,

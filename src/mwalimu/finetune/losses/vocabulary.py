@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from mwalimu.config import DIVERGENCES, PartConfig
+from mwalimu.config import DIVERGENCES, PartConfig, goes_by_row
 from mwalimu.data.collate import Batch
 from mwalimu.finetune.losses.base import Moment, Share
 from mwalimu.finetune.teacher.view import TeacherView
 from mwalimu.objectives.forward import States
 from mwalimu.objectives.fused import fused_loss
 from mwalimu.objectives.parts import CROSS_ENTROPY, Part
-from mwalimu.objectives.schedules import amount, confidence, goes_by_row
+from mwalimu.objectives.schedules import amount, confidence
 from mwalimu.objectives.targets import Target
 
 KINDS = (CROSS_ENTROPY, *DIVERGENCES)

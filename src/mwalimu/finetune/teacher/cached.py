@@ -54,31 +54,36 @@ class CachedTeacher:
 
     def look(self, batch: Batch) -> TeacherView:
         """Raises SignalMismatch if what is kept of a row is about other tokens."""
+        hidden, hidden_at = self._hidden(batch) if self.needs.hidden else ({}, None)
         return TeacherView(
             target=self._target(batch) if self.needs.target else None,
-            hidden=self._hidden(batch) if self.needs.hidden else {},
+            hidden=hidden,
+            hidden_at=hidden_at,
             chunks=self._chunk_likelihoods(batch) if self.needs.chunks else None,
         )
+
+    def close(self) -> None:
+        """Its files are mapped, not open."""
 
     @cached_property
     def _distribution(self) -> list[SignalReader]:
         return next(r for name, r in self.readers.items() if name in DISTRIBUTIONS)
 
     def _target(self, batch: Batch) -> Target:
-        found, known_B = self._gather(self._distribution, batch)
-        if not all(known_B):
-            known_N = np.repeat(known_B, [row.targets for row in batch.rows])
+        found, known_N = _gather(self._distribution, batch)
+        if not known_N.all():
             found = _with_text(found, known_N, batch.labels_N.cpu().numpy())
         return self._to_target(found)
 
-    def _hidden(self, batch: Batch) -> dict[int, torch.Tensor]:
-        """By layer. A row without states is a mistake here: nothing can stand for them."""
+    def _hidden(self, batch: Batch) -> tuple[dict[int, torch.Tensor], torch.Tensor | None]:
+        """By layer, and of which target tokens: nothing can stand for states that are not there."""
         readers = self.readers["hidden"]
-        reader = next((r for r in readers if r.has(batch.rows[0].key)), readers[0])
-        found = reader.gather([_request(row) for row in batch.rows])
-        assert isinstance(found, HiddenBatch) and isinstance(reader.encoding, HiddenEncoding)
+        found, known_N = _gather(readers, batch)
+        encoding = readers[0].encoding
+        assert isinstance(found, HiddenBatch) and isinstance(encoding, HiddenEncoding)
         states_LNH = self._send(found.states_NLH).unbind(1)
-        return dict(zip(reader.encoding.layers, states_LNH, strict=True))
+        known = None if known_N.all() else self._send(np.flatnonzero(known_N))
+        return dict(zip(encoding.layers, states_LNH, strict=True)), known
 
     def _chunk_likelihoods(self, batch: Batch) -> ChunkLikelihoods:
         rows = [self._row_chunks(row) for row in batch.rows]
@@ -99,17 +104,6 @@ class CachedTeacher:
         assert isinstance(found, Realised)
         return RowChunks.between(found.logprobs, found.byte_lengths, lengths_S)
 
-    def _gather(self, readers: Sequence[SignalReader], batch: Batch) -> tuple[object, list[bool]]:
-        """From the reader that knows any of the rows; which of them it knows."""
-        known_B: list[bool] = []
-        reader = readers[0]
-        for reader in readers:
-            known_B = [reader.has(row.key) for row in batch.rows]
-            if any(known_B):
-                break
-        rows = [row for row, known in zip(batch.rows, known_B, strict=True) if known]
-        return reader.gather([_request(row) for row in rows]), known_B
-
     def _to_target(self, found: object) -> Target:
         if isinstance(found, SampledBatch):
             return SampledTarget(*map(self._send, found))
@@ -125,8 +119,17 @@ class CachedTeacher:
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
-def _request(row: Encoded) -> Request:
-    return Request(row.key, row.target_crc, row.targets)
+def _gather(readers: Sequence[SignalReader], batch: Batch) -> tuple[object, Array]:
+    """What is kept of the batch's rows, and of which target tokens that is.
+
+    A batch is of one split, whose reader knows most of its rows: another one may know some, where
+    a conversation is in both.
+    """
+    known_RB = [[reader.has(row.key) for row in batch.rows] for reader in readers]
+    reader, known_B = max(zip(readers, known_RB, strict=True), key=lambda pair: sum(pair[1]))
+    rows = [row for row, known in zip(batch.rows, known_B, strict=True) if known]
+    found = reader.gather([Request(row.key, row.target_crc, row.targets) for row in rows])
+    return found, np.repeat(known_B, [row.targets for row in batch.rows])
 
 
 def _with_text(found: object, known_N: Array, labels_N: Array) -> object:

@@ -1,7 +1,8 @@
 """The teacher at work beside the student: for what no cache holds, and for new answers.
 
 The teacher sees a conversation as its own chat template and tokenizer write it. Where it has the
-student's tokens, its answer is the student's row's, id for id, behind its own prompt.
+student's tokens, its answer is the student's row's, id for id, behind its own prompt; but where
+maps of attention are compared, token by token, both read the student's row.
 
 Shapes: N target tokens of a batch, M pieces of text that begin together, H the teacher's hidden
 size.
@@ -23,7 +24,7 @@ from mwalimu.data.loading import CannotLoad, load_causal_lm
 from mwalimu.data.tokenize import Encoded, prepare_tokenizer
 from mwalimu.data.vocabulary import vocabulary_size
 from mwalimu.errors import UnknownTeacherModel
-from mwalimu.finetune.teacher.rows import JobRows, answer_of
+from mwalimu.finetune.teacher.rows import JobRows, answer_of, with_answer
 from mwalimu.finetune.teacher.view import Needs, Starts, TeacherView
 from mwalimu.objectives.attention_tap import AttentionTap
 from mwalimu.objectives.cross_tokenizer import ChunkLikelihoods, RowChunks
@@ -54,7 +55,8 @@ class LiveTeacher:
         prepare_tokenizer(self.tokenizer)
         self.model.to(device).requires_grad_(False).eval()
         self.forward = Forward(self.model, autocast=autocast)
-        self.vocabulary = vocabulary_size(self.tokenizer)
+        both = (self.tokenizer, rows.tokenizer)
+        self.vocabulary = min(map(vocabulary_size, both))
         text_config = self.model.config.get_text_config()
         self.hidden_size = int(text_config.hidden_size)
         context = getattr(text_config, "max_position_embeddings", None) or LARGEST_CONTEXT
@@ -62,11 +64,20 @@ class LiveTeacher:
         self._hidden = HiddenTap(self.model, needs.hidden)
         self._attention = AttentionTap(self.model, needs.attention) if needs.attention else None
 
+    def close(self) -> None:
+        """Its memory goes with it."""
+
     @torch.no_grad()
     def look(self, batch: Batch) -> TeacherView:
+        view = self._look_at_the_same(batch) if self.needs.same_tokens else TeacherView()
         if self.needs.other_tokens:
-            return self._look_at_its_own(batch)
-        seen = self._as_teacher_sees(batch)
+            own = self._look_at_its_own(batch)
+            view = replace(view, chunks=own.chunks, starts=own.starts)
+        return view
+
+    def _look_at_the_same(self, batch: Batch) -> TeacherView:
+        """Of the answers in the student's tokens."""
+        seen = batch if self._attention else self._as_teacher_sees(batch)
         with ExitStack() as taps:
             hidden = taps.enter_context(self._hidden.at(seen.positions_N))
             attention: Mapping[int, Any] = {}
@@ -74,17 +85,17 @@ class LiveTeacher:
                 attention = taps.enter_context(self._attention.at(seen.positions_N))
             states = self.forward(seen.ids_BT, seen.positions_N)
         target = self._to_target(states) if self.needs.target else None
-        return TeacherView(target, dict(hidden), dict(attention))
+        return TeacherView(target, dict(hidden), attention=dict(attention))
 
     def _to_target(self, states: States) -> Target:
-        """The ids that mean something; padding behind them is no token."""
+        """Over the ids that mean something to both; padding behind them is no token."""
         if states.head is None:
             return DenseTarget(states.hidden_NX[:, : self.vocabulary])
         return LiveTarget(states.hidden_NX, replace(states.head, vocabulary=self.vocabulary))
 
     def _as_teacher_sees(self, batch: Batch) -> Batch:
         """The same answers behind the teacher's own prompts."""
-        rows = [_with_answer(self._own.get(row.key), row) for row in batch.rows]
+        rows = [with_answer(self._own.get(row.key), row) for row in batch.rows]
         device, on_policy = batch.ids_BT.device, batch.on_policy
         pad_id = self.tokenizer.pad_token_id
         return collate(rows, pad_id=pad_id, device=device, on_policy=on_policy)
@@ -93,20 +104,20 @@ class LiveTeacher:
         """Of the answers in the teacher's own tokens, laid beside the student's by their bytes."""
         known = [i for i, row in enumerate(batch.rows) if row.key in self._own]
         rows = [self._own[batch.rows[i].key] for i in known]
+        device = batch.ids_BT.device
         if not rows:
             none = [RowChunks.none(row.targets) for row in batch.rows]
-            return TeacherView(chunks=ChunkLikelihoods.of_rows(none, batch.ids_BT.device))
-        device = batch.ids_BT.device
+            nowhere = torch.zeros(0, dtype=torch.long, device=device)
+            starts = Starts(nowhere, States(torch.zeros(0, self.vocabulary, device=device), None))
+            return TeacherView(chunks=ChunkLikelihoods.of_rows(none, device), starts=starts)
         seen = collate(rows, pad_id=self.tokenizer.pad_token_id, device=device)
         states = self.forward(seen.ids_BT, seen.positions_N)
         logp_N = token_logprobs(states.hidden_NX, states.head, seen.labels_N).cpu().numpy()
         pieces = self._lay_beside(batch, dict(zip(known, rows, strict=True)), logp_N)
         tokens, places, chunks = pieces
-        starts = None
-        if self.needs.starts:
-            at_M = torch.from_numpy(np.concatenate(places)).to(device)
-            own = States(states.hidden_NX.index_select(0, at_M), states.head)
-            starts = Starts(torch.from_numpy(np.concatenate(tokens)).to(device), own)
+        at_M = torch.from_numpy(np.concatenate(places)).to(device)
+        there = States(states.hidden_NX.index_select(0, at_M), states.head)
+        starts = Starts(torch.from_numpy(np.concatenate(tokens)).to(device), there)
         return TeacherView(chunks=ChunkLikelihoods.of_rows(chunks, device), starts=starts)
 
     def _lay_beside(
@@ -134,13 +145,3 @@ class LiveTeacher:
     def _byte_lengths(self, row: Encoded) -> list[int] | None:
         ids = row.ids[len(row.ids) - row.targets :]
         return byte_lengths(self.tokenizer, ids, answer_of(self.rows.examples[row.key]))
-
-
-def _with_answer(own: Encoded | None, row: Encoded) -> Encoded:
-    """The prompt of `own` and the answer of `row`, which may be cut."""
-    if own is None:
-        return row
-    prompt = own.ids[: len(own.ids) - own.targets]
-    answer = row.ids[len(row.ids) - row.targets :]
-    mask = [False] * len(prompt) + [True] * len(answer)
-    return replace(row, ids=[*prompt, *answer], labels_mask=mask)

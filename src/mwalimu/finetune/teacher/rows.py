@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jinja2 import TemplateError
@@ -53,6 +53,17 @@ class JobRows:
             if not row.truncated:
                 found[key] = row
         return found
+
+
+def with_answer(own: Encoded | None, row: Encoded) -> Encoded:
+    """The prompt of `own`, the row as another model sees it, and the answer of `row`, which may be
+    cut, or another one."""
+    if own is None:
+        return row
+    prompt = own.ids[: len(own.ids) - own.targets]
+    answer = row.ids[len(row.ids) - row.targets :]
+    mask = [False] * len(prompt) + [True] * len(answer)
+    return replace(row, ids=[*prompt, *answer], labels_mask=mask)
 
 
 def answer_of(example: Example) -> str:

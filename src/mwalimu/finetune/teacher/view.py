@@ -41,6 +41,11 @@ class Needs:
         )
 
     @property
+    def same_tokens(self) -> bool:
+        """Whether the teacher is to read the student's tokens."""
+        return self.target or bool(self.hidden or self.attention)
+
+    @property
     def other_tokens(self) -> bool:
         """Whether the teacher's own tokens of an answer are to be laid beside the student's."""
         return self.chunks or self.starts
@@ -56,10 +61,14 @@ class Starts:
 
 @dataclass(frozen=True, slots=True)
 class TeacherView:
-    """In the order of the batch's target tokens."""
+    """In the order of the batch's target tokens.
+
+    `hidden_at` are those that `hidden` is of, where it is not of all.
+    """
 
     target: Target | None = None
     hidden: dict[int, torch.Tensor] = field(default_factory=dict)
+    hidden_at: torch.Tensor | None = None
     attention: dict[int, Attention] = field(default_factory=dict)
     chunks: ChunkLikelihoods | None = None
     starts: Starts | None = None
@@ -72,6 +81,9 @@ class TeacherSource(Protocol):
     def hidden_size(self) -> int: ...
 
     def look(self, batch: Batch) -> TeacherView: ...
+
+    def close(self) -> None:
+        """Nothing is looked at after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,10 @@ class Mixed:
 
     def look(self, batch: Batch) -> TeacherView:
         return (self.live if batch.on_policy else self.cached).look(batch)
+
+    def close(self) -> None:
+        self.cached.close()
+        self.live.close()
 
 
 def teacher_layers(parts: tuple[PartConfig, ...], kind: str) -> tuple[int, ...]:

@@ -21,6 +21,8 @@ from mwalimu.objectives.kernels.categories import (
 from mwalimu.objectives.parts import CROSS_ENTROPY, Amount, Part, by_temperature
 from mwalimu.objectives.targets import ChunkTarget, DenseTarget
 
+BLOCK_BYTES, MIN_BLOCK = 4 << 20, 8
+
 
 def chunk_loss(
     logits_CV: torch.Tensor,
@@ -33,22 +35,52 @@ def chunk_loss(
 
     `logits_CV` becomes the gradient, with respect to it, of scale * sum of weight * value.
     """
+    values = [
+        _block_loss(
+            logits_CV[rows],
+            labels_C[rows],
+            None if target is None else target.rows(rows),
+            [part.rows(rows) for part in parts],
+            scale,
+        )
+        for rows in _blocks(logits_CV)
+    ]
+    return torch.cat(values, 1) if len(values) != 1 else values[0]
+
+
+def _blocks(logits_CV: torch.Tensor) -> list[slice]:
+    """On a CPU so few tokens at once that what is made on the way stays in its cache."""
+    tokens, width = logits_CV.shape
+    size = tokens
+    if logits_CV.device.type == "cpu":
+        size = max(MIN_BLOCK, BLOCK_BYTES // (logits_CV.element_size() * width))
+    return [slice(start, start + size) for start in range(0, tokens, max(1, size))] or [slice(0)]
+
+
+def _block_loss(
+    logits_CV: torch.Tensor,
+    labels_C: torch.Tensor,
+    target: ChunkTarget | None,
+    parts: Sequence[Part],
+    scale: float,
+) -> torch.Tensor:
     groups = by_temperature(parts)
     values: list[torch.Tensor] = [logits_CV] * len(parts)
-    total_CV = torch.zeros_like(logits_CV) if len(groups) > 1 else logits_CV
+    total_CV: torch.Tensor | None = None
     for members in groups:
         group = [parts[index] for index in members]
-        # A group alone works on the logits themselves.
-        buffer_CV = logits_CV.clone() if len(groups) > 1 else logits_CV
+        # The last group works on the logits themselves.
+        last = members is groups[-1]
+        buffer_CV = logits_CV if last else logits_CV.clone()
         _divide(buffer_CV, group[0].temperature)
         for index, value_C in zip(
             members, _group_loss(buffer_CV, labels_C, target, group, scale), strict=True
         ):
             values[index] = value_C
-        if buffer_CV is not total_CV:
-            total_CV += buffer_CV
-    if total_CV is not logits_CV:
-        logits_CV.copy_(total_CV)
+        if not last:
+            total_CV = buffer_CV if total_CV is None else total_CV.add_(buffer_CV)
+    if total_CV is not None:
+        logits_CV += total_CV
     return torch.stack(values)
 
 

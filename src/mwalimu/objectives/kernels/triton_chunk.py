@@ -40,7 +40,7 @@ def chunk_loss(
     scale * sum of weight * value.
     """
     # Triton launches on the current device, which need not be that of the logits.
-    with torch.cuda.device_of(logits_CV):
+    with torch.cuda.device_of(logits_CV):  # type: ignore[no-untyped-call]
         return _chunk_loss(logits_CV, labels_C[:, None], target, parts, scale)
 
 
@@ -90,41 +90,38 @@ def _is_over_all_tokens(part: Part, target: ChunkTarget | None) -> bool:
 
 
 class _Softmax(NamedTuple):
-    """exp(score / tau - peak) / mass"""
+    """exp(score * inverse_tau - peak) / mass"""
 
     scores_CV: torch.Tensor
-    tau_C: torch.Tensor
-    tempered: bool
+    inverse_tau_C: torch.Tensor
     peak_C: torch.Tensor
     mass_C: torch.Tensor
 
     def divided(self, scores_CK: torch.Tensor) -> torch.Tensor:
         """In float64, but rounded like the scores in the kernels: a sure student's loss is 0."""
-        return (scores_CK / self.tau_C[:, None]).double()
+        return (scores_CK * self.inverse_tau_C[:, None]).double()
 
 
 def _softmax(scores_CV: torch.Tensor, temperature: Amount) -> _Softmax:
     scores_CV = scores_CV if scores_CV.stride(1) == 1 else scores_CV.contiguous()
     rows, width = scores_CV.shape
     peak_C = torch.empty(rows, device=scores_CV.device)
-    mass_C, tau_C = torch.empty_like(peak_C), _of_each(temperature, peak_C)
-    tempered = isinstance(temperature, torch.Tensor) or temperature != 1.0
+    mass_C, inverse_tau_C = torch.empty_like(peak_C), _of_each(1.0 / temperature, peak_C)
     kernels.sum_exponentials[(rows,)](
         scores_CV,
         scores_CV.stride(0),
         width,
-        tau_C,
+        inverse_tau_C,
         peak_C,
         mass_C,
-        TEMPERED=tempered,
         BLOCK=kernels.SUM_BLOCK,
-        num_warps=kernels.WARPS,
+        **kernels.OPTIONS,
     )
-    return _Softmax(scores_CV, tau_C, tempered, peak_C, mass_C)
+    return _Softmax(scores_CV, inverse_tau_C, peak_C, mass_C)
 
 
 class _Term(NamedTuple):
-    """An addend of the gradient: share * exp(logit / tau - peak) + factor * q * df/dq.
+    """An addend of the gradient: share * exp(score - peak) + factor * q * df/dq.
 
     Without a kind there is no second half.
     """
@@ -138,12 +135,13 @@ class _Term(NamedTuple):
 
     def table(self) -> torch.Tensor:
         """[fields, C]: the fields in the order of `triton_kernels`."""
-        tau_C, peak_C, mass_C = self.student.tau_C, self.student.peak_C, self.student.mass_C
-        teacher = self.teacher or self.student  # no more than a place holder
+        student = self.student
+        teacher = self.teacher or student  # no more than a place holder
+        mass_C = student.mass_C
         return torch.stack(
             [
-                tau_C,
-                peak_C,
+                student.inverse_tau_C,
+                student.peak_C,
                 mass_C,
                 self.share_C.float(),
                 _of_each(self.factor, mass_C),
@@ -168,10 +166,9 @@ def _divergence(
         len(value_C),
         value_C,
         q_g_C,
-        KIND=part.kind,
-        TEMPERED=student.tempered,
+        KIND=kernels.CODES[part.kind],
         BLOCK=kernels.DIVERGENCE_BLOCK,
-        num_warps=kernels.WARPS,
+        **kernels.OPTIONS,
     )
     # q (g - sum of q g), where q is the exponential over the mass
     return value_C.double(), term._replace(share_C=-factor * q_g_C / student.mass_C)
@@ -186,10 +183,10 @@ def _write_gradient(terms: Sequence[_Term]) -> None:
         *_matrices(student, teacher or student),
         torch.stack([term.table() for term in terms]),
         rows,
-        KINDS=tuple(term.kind for term in terms),
-        TEMPERED=any(term.student.tempered for term in terms),
+        TERMS=len(terms),
+        KINDS=kernels.packed([term.kind for term in terms]),
         BLOCK=kernels.GRADIENT_BLOCK,
-        num_warps=kernels.WARPS,
+        **kernels.OPTIONS,
     )
 
 

@@ -1,41 +1,30 @@
 """The accepted rows -> signals/<encoding>/<split>, shard by shard, killed and resumed at will.
 
 A shard covers a fixed range of the rows and depends on nothing else, so a resume skips the shards
-that are whole and makes the same bytes. One pass over the teacher serves all encodings.
+that are whole and makes the same bytes. One pass over the teacher serves all encodings. What is
+left out of a shard, and why, is in a file of its own that is written before it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from mwalimu.config import Config, needed_signals
 from mwalimu.data.examples import Example, examples_of
-from mwalimu.run import Run
-from mwalimu.signals import Encoding, Identity, Signal, SignalWriter
+from mwalimu.errors import TeacherError
+from mwalimu.run import Run, write_json
+from mwalimu.signals import SignalWriter
+from mwalimu.synthesis.capture.scoring import Scored, Scorer
 
 Progress = Callable[[str, int, int, str], None]
-Scored = tuple[bytes, int, dict[str, Signal]]
-"""(key, CRC of the target ids, the signals by encoding) of one example."""
 
 SPLITS = ("train", "validation")
-
-
-class Scorer(Protocol):
-    """A teacher that says what it thinks of answers that exist already."""
-
-    identity: Identity
-
-    def encoding(self, name: str) -> Encoding: ...
-
-    def score(self, examples: Sequence[Example]) -> list[Scored | None]:
-        """One an example, in order; None for those that cannot be scored. Depends on nothing else
-        but the examples.
-        """
 
 
 def capture(
@@ -46,17 +35,24 @@ def capture(
     stage_fingerprint: str,
     on_progress: Progress,
 ) -> dict[str, Any]:
-    """Publishes signals/ and returns the summary: rows, tokens, bytes, bytes a token, left out.
+    """Publishes signals/ and returns the summary: rows, tokens, bytes, left out by reason.
+
+    Closes the scorer.
 
     Raises:
-        TeacherError: the teacher cannot be loaded, or gives numbers that are not finite.
+        TeacherError: the teacher cannot be loaded, gives numbers that are not finite, or says
+            nothing of any row: then the student would learn from text alone, unknown to anybody.
         DiskFull: the shards on disk are whole.
     """
     published = run.require("generate").files
     splits = [split for split in SPLITS if f"generate/{split}.jsonl" in published]
     stage = _Stage(config, run, scorer, stage_fingerprint, on_progress)
-    for split in splits:
-        stage.capture_split(split)
+    try:
+        for split in splits:
+            stage.capture_split(split)
+    finally:
+        scorer.close()
+    stage.require_any()
     run.finish("signals", stage_fingerprint, stage.files, stage.summary())
     return stage.summary()
 
@@ -72,8 +68,9 @@ class _Stage:
         self.on_progress = on_progress
         self.names = needed_signals(config)
         self.files: list[Path] = []
-        self.examples = self.left_out = 0
-        self.totals = dict.fromkeys(self.names, (0, 0))
+        self.examples = 0
+        self.left_out: Counter[str] = Counter()
+        self.totals = dict.fromkeys(self.names, (0, 0, 0))
 
     def capture_split(self, split: str) -> None:
         path = self.run.path("generate", f"{split}.jsonl")
@@ -83,12 +80,18 @@ class _Stage:
         examples = _examples(path)
         for number, start in enumerate(range(0, total, size)):
             batch = list(islice(examples, size))
-            self._shard(number, batch, writers)
+            why = self.run.path("signals", "left_out", f"{split}-{number:05d}.json")
+            self._shard(number, batch, writers, why)
+            self._count_left_out(why)
             self.on_progress("signals", start + len(batch), total, split)
         for name, writer in writers.items():
             manifest = writer.finish()
-            tokens, size_bytes = self.totals[name]
-            self.totals[name] = (tokens + manifest.tokens, size_bytes + manifest.size)
+            rows, tokens, size_bytes = self.totals[name]
+            self.totals[name] = (
+                rows + manifest.rows,
+                tokens + manifest.tokens,
+                size_bytes + manifest.size,
+            )
             self.files += sorted(writer.folder.iterdir())
         self.examples += total
 
@@ -103,23 +106,60 @@ class _Stage:
         )
 
     def _shard(
-        self, number: int, examples: Sequence[Example], writers: dict[str, SignalWriter]
+        self,
+        number: int,
+        examples: Sequence[Example],
+        writers: dict[str, SignalWriter],
+        why: Path,
     ) -> None:
         missing = [name for name, writer in writers.items() if not writer.shard_done(number)]
         if not missing:
             return
-        scored = [one for one in self.scorer.score(examples) if one is not None]
-        self.left_out += len(examples) - len(scored)
+        results = self.scorer.score(examples)
+        self._note_left_out(examples, results, why)
+        scored = [one for one in results if isinstance(one, Scored)]
         for name in missing:
-            rows = [(key, crc, s[name]) for key, crc, s in scored if name in s]
+            rows = [(key, crc, found[name]) for key, crc, found in scored if name in found]
             writers[name].write_shard(number, rows)
+
+    def _note_left_out(
+        self, examples: Sequence[Example], results: Sequence[Scored | str], why: Path
+    ) -> None:
+        """[row, reason] for each; no file where there is nothing to tell."""
+        notes = []
+        for example, result in zip(examples, results, strict=True):
+            lacking = [n for n in self.names if isinstance(result, Scored) and n not in result[2]]
+            reasons = [result] if isinstance(result, str) else [f"no {n} of it" for n in lacking]
+            notes += [[example.row_id, reason] for reason in reasons]
+        if notes:
+            write_json(why, notes)
+        else:
+            why.unlink(missing_ok=True)
+
+    def _count_left_out(self, why: Path) -> None:
+        if why.is_file():
+            self.left_out.update(reason for _, reason in orjson.loads(why.read_bytes()))
+            self.files.append(why)
+
+    def require_any(self) -> None:
+        for name, (rows, _, _) in self.totals.items():
+            if self.examples and not rows:
+                (reason, _), *_ = self.left_out.most_common(1)
+                raise TeacherError(
+                    f"none of {self.examples} rows has {name} signals ({reason})",
+                    where=str(self.run.path("signals", "left_out")),
+                    fix="see the reasons there, or use the objective cross_entropy",
+                )
 
     def summary(self) -> dict[str, Any]:
         found: dict[str, Any] = {"examples": self.examples, "encodings": ", ".join(self.names)}
-        for name, (tokens, size) in self.totals.items():
+        for name, (rows, tokens, size) in self.totals.items():
+            found[f"{name}_rows"] = rows
             found[f"{name}_tokens"] = tokens
             found[f"{name}_bytes"] = size
             found[f"{name}_bytes_per_token"] = round(size / max(1, tokens), 2)
+        if self.left_out:
+            found["left_out"] = dict(sorted(self.left_out.items()))
         return found
 
 

@@ -1,29 +1,30 @@
 """A local teacher reads its answers once more, all tokens of a row at a time: the scoring pass.
 
-Only the answer's tokens go through the head, a chunk at a time, and only what is kept of them
-leaves the device.
+Only the answers' tokens go through the head, a chunk of all rows' tokens at a time, and only what
+is kept of them leaves the device.
 
-Shapes: n target tokens of a row, N of a batch, C of a chunk, V vocabulary, L layers, H hidden.
+Shapes: N target tokens of a batch, C of a chunk, V vocabulary, D draws, L layers, H hidden.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
-from jinja2 import TemplateError
 
-from mwalimu.config import Config, capture_temperature, needed_signals
-from mwalimu.data.byte_spans import byte_lengths
-from mwalimu.data.collate import collate
+from mwalimu.config import Config, needed_signals
+from mwalimu.data.collate import Batch, collate
 from mwalimu.data.examples import Example
-from mwalimu.data.loading import CannotLoad, load_causal_lm
-from mwalimu.data.tokenize import Encoded, encode_example, prepare_tokenizer
+from mwalimu.data.kept import Array, Arrays, Kept, uniforms
+from mwalimu.data.loading import CannotLoad, load_causal_lm, load_tokenizer
+from mwalimu.data.reduction import reduce
+from mwalimu.data.tokenize import Encoded, prepare_tokenizer
 from mwalimu.data.vocabulary import vocabulary_fingerprint, vocabulary_size
-from mwalimu.errors import NoTargetTokens, UnknownTeacherModel
-from mwalimu.objectives import drawing
+from mwalimu.errors import UnknownTeacherModel
 from mwalimu.objectives.forward import Forward, States
 from mwalimu.objectives.head_gradients import chunks
 from mwalimu.objectives.layers import HiddenTap
@@ -39,42 +40,57 @@ from mwalimu.signals import (
     Signal,
     TopKEncoding,
 )
-from mwalimu.synthesis.capture.capture import Scored
-
-LARGEST_CONTEXT = 1 << 30
+from mwalimu.synthesis.capture.arrays import signals_of
+from mwalimu.synthesis.capture.scoring import (
+    LARGEST_CONTEXT,
+    Result,
+    Scored,
+    encode,
+    key_of_draws,
+    spelled_lengths,
+)
 
 
 class LocalScorer:
-    """Loads the teacher; `layers` are those whose states are kept, of `hidden`."""
+    """`layers` are those whose states are kept, of `hidden`.
+
+    The model is loaded when it is first needed, which is never where all signals are stored.
+    """
 
     def __init__(self, config: Config, layers: Sequence[int] = ()) -> None:
         self.settings = config.signals
-        self.temperature = capture_temperature(config)
         self.names = needed_signals(config)
+        self.kept = Kept.of(config)
         self.layers = tuple(layers)
-        name = config.teacher.model
-        try:
-            self.model, self.tokenizer = load_causal_lm(name)
-        except CannotLoad as error:
-            raise UnknownTeacherModel(
-                f"cannot be loaded as a teacher ({error})",
-                where=name,
-                fix="name a transformers folder or a hub id in teacher.model",
-            ) from None
+        self.name = config.teacher.model
+        self.tokenizer = self._loaded(load_tokenizer)
         prepare_tokenizer(self.tokenizer)
-        self.forward = Forward(self.model)
-        self.vocabulary = vocabulary_size(self.tokenizer)
+        self.vocabulary = self.kept.vocabulary or vocabulary_size(self.tokenizer)
+        files = model_hashes(self.name)
         self.identity = Identity(
-            teacher=name,
+            teacher=self.name,
             kind="local",
-            tokenizer=vocabulary_fingerprint(self.tokenizer),
+            tokenizer=vocabulary_fingerprint(self.tokenizer, self.vocabulary),
             template=fingerprint(self.tokenizer.chat_template),
             vocabulary=self.vocabulary,
-            temperature=self.temperature,
-            files=model_hashes(name),
-            revision=str(getattr(self.model.config, "_commit_hash", None) or ""),
+            temperature=self.kept.temperature,
+            files=files,
+            revision="" if files else str(self.model.config._commit_hash or ""),
         )
-        self._tap = HiddenTap(self.model, self.layers) if "hidden" in self.names else None
+
+    @cached_property
+    def model(self) -> Any:
+        return self._loaded(load_causal_lm)[0]
+
+    @cached_property
+    def forward(self) -> Forward:
+        return Forward(self.model)
+
+    @cached_property
+    def context(self) -> int:
+        """In tokens."""
+        config = self.model.config.get_text_config()
+        return getattr(config, "max_position_embeddings", None) or LARGEST_CONTEXT
 
     def encoding(self, name: str) -> Encoding:
         settings = self.settings
@@ -90,113 +106,79 @@ class LocalScorer:
                 return HiddenEncoding(self.layers, size, settings.hidden_dtype)
         return RealisedEncoding()
 
-    def score(self, examples: Sequence[Example]) -> list[Scored | None]:
-        """None for a conversation that the template refuses or the context does not hold."""
-        encoded = [self._encode(example) for example in examples]
-        usable = [i for i, row in enumerate(encoded) if row is not None]
-        usable.sort(key=lambda i: len(encoded[i].ids))  # type: ignore[union-attr]
-        found: list[Scored | None] = [None] * len(examples)
+    def score(self, examples: Sequence[Example]) -> list[Result]:
+        """Left out is a conversation that the template refuses or the context does not hold."""
+        found: list[Any] = [encode(self.tokenizer, one, self.context) for one in examples]
+        usable = [i for i, row in enumerate(found) if isinstance(row, Encoded)]
+        usable.sort(key=lambda i: len(found[i].ids))
         for start in range(0, len(usable), self.settings.batch_size):
             batch = usable[start : start + self.settings.batch_size]
-            rows = [row for i in batch if (row := encoded[i]) is not None]
-            scored = self._score_batch(rows, [examples[i] for i in batch])
-            for i, row, signals in zip(batch, rows, scored, strict=True):
-                found[i] = None if signals is None else (row.key, row.target_crc, signals)
+            rows = [found[i] for i in batch]
+            signals = self._score_batch(rows, [examples[i] for i in batch])
+            for i, row, own in zip(batch, rows, signals, strict=True):
+                found[i] = Scored(row.key, row.target_crc, own)
         return found
 
-    def _encode(self, example: Example) -> Encoded | None:
-        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        try:
-            row = encode_example(
-                self.tokenizer,
-                example.chat,
-                example.tools,
-                max_length=context or LARGEST_CONTEXT,
-                row_id=example.row_id,
-                key=example.key,
-            )
-        except (TemplateError, NoTargetTokens):
-            return None
-        return None if row.truncated else row
+    def close(self) -> None:
+        self.__dict__.pop("forward", None)
+        self.__dict__.pop("model", None)
 
     @torch.inference_mode()
     def _score_batch(
         self, rows: Sequence[Encoded], examples: Sequence[Example]
-    ) -> Iterator[dict[str, Signal] | None]:
+    ) -> Iterator[dict[str, Signal]]:
         batch = collate(rows, pad_id=self.tokenizer.pad_token_id, device=self.model.device)
         none: dict[int, torch.Tensor] = {}
-        with self._tap.at(batch.positions_N) if self._tap else nullcontext(none) as layers:
-            states = self.forward(batch.ids_BT, batch.positions_N)
-        start = 0
-        for row, example in zip(rows, examples, strict=True):
-            part = slice(start, start + row.targets)
-            start = part.stop
+        forward = self.forward  # its way is found by trying, which the tap must not see
+        tap = HiddenTap(self.model, self.layers) if "hidden" in self.names else None
+        with tap.at(batch.positions_N) if tap else nullcontext(none) as layers:
+            states = forward(batch.ids_BT, batch.positions_N)
+        arrays = self._reduced(states, batch, self._uniforms(rows, examples))
+        if layers:
+            states_NLH = torch.stack([layers[layer] for layer in self.layers], 1)
+            arrays["states"] = states_NLH.float().cpu().numpy()
+        ends = np.cumsum([row.targets for row in rows])
+        for row, example, end in zip(rows, examples, ends.tolist(), strict=True):
+            own = {name: array[end - row.targets : end] for name, array in arrays.items()}
+            yield self._signals(own, row, example)
+
+    def _uniforms(self, rows: Sequence[Encoded], examples: Sequence[Example]) -> Array | None:
+        """[N, D]: what is drawn for a row depends on the row alone."""
+        if not self.kept.draws:
+            return None
+        pairs = zip(rows, examples, strict=True)
+        return np.concatenate(
+            [uniforms(key_of_draws(one), row.targets, self.kept.draws) for row, one in pairs]
+        )
+
+    def _reduced(self, states: States, batch: Batch, uniforms_ND: Array | None) -> Arrays:
+        if not self.kept.encodings:
+            return {}
+        device = batch.labels_N.device
+        parts = []
+        for part in chunks(len(batch.labels_N), self.vocabulary, device):
             own = States(states.hidden_NX[part], states.head)
-            yield self._signals(row, example, own, {k: v[part] for k, v in layers.items()})
+            logits_CV = own.logits()[:, : self.vocabulary]
+            draws_CD = None if uniforms_ND is None else torch.from_numpy(uniforms_ND[part])
+            draws_CD = None if draws_CD is None else draws_CD.to(device)
+            parts.append(reduce(logits_CV, batch.labels_N[part], draws_CD, self.kept))
+        return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
 
-    def _signals(
-        self,
-        row: Encoded,
-        example: Example,
-        states: States,
-        layers: dict[int, torch.Tensor],
-    ) -> dict[str, Signal] | None:
-        ids = row.ids[-row.targets :]
-        signals: dict[str, Signal] = {}
-        if "hidden" in self.names:
-            kept_nLH = torch.stack([layers[layer] for layer in self.layers], 1)
-            signals["hidden"] = Hidden(kept_nLH.float().cpu().numpy())
-        lengths: list[int] | None = None
+    def _signals(self, arrays: Arrays, row: Encoded, example: Example) -> dict[str, Signal]:
+        lengths = None
         if "realised" in self.names:
-            lengths = byte_lengths(self.tokenizer, ids, str(example.chat[-1]["content"]))
-        found = _Reduction(self, row, torch.tensor(ids, device=self.model.device))
-        for part in chunks(len(ids), self.vocabulary, self.model.device):
-            found.add(part, self._logits(states, part))
-        signals |= found.signals(lengths)
-        return signals
-
-    def _logits(self, states: States, part: slice) -> torch.Tensor:
-        """Of the ids that mean something, float32 [C, V]."""
-        own = States(states.hidden_NX[part], states.head)
-        return own.logits()[:, : self.vocabulary].float()
-
-
-class _Reduction:
-    """The logits of a row, chunk by chunk, down to what is kept of them."""
-
-    def __init__(self, scorer: LocalScorer, row: Encoded, ids_n: torch.Tensor) -> None:
-        self.scorer = scorer
-        self.ids_n = ids_n
-        self.kept: dict[str, list[Any]] = {name: [] for name in scorer.names if name != "hidden"}
-        # Its own generator: what is drawn for a row depends on the row alone.
-        self.generator = torch.Generator(ids_n.device)
-        self.generator.manual_seed(int.from_bytes(row.key[:7], "little"))
-
-    def add(self, part: slice, logits_CV: torch.Tensor) -> None:
-        settings = self.scorer.settings
-        if "realised" in self.kept:
-            logp_CV = logits_CV.log_softmax(1)
-            self.kept["realised"].append(logp_CV.gather(1, self.ids_n[part, None])[:, 0])
-        logp_CV = (logits_CV / self.scorer.temperature).log_softmax(1)
-        if "sampled" in self.kept:
-            drawn = drawing.draw(logp_CV, settings.draws, self.generator)
-            self.kept["sampled"].append(drawn)
-        if "topk" in self.kept:
-            self.kept["topk"].append(drawing.best(logp_CV, settings.k, settings.top_p))
-        if "dense" in self.kept:
-            self.kept["dense"].append(logp_CV)
-
-    def signals(self, lengths: list[int] | None) -> dict[str, Signal]:
-        found: dict[str, Signal] = {}
-        for name, parts in self.kept.items():
-            if name == "topk":
-                found[name] = drawing.topk(parts)
-                continue
-            whole = torch.cat(parts)
-            if name == "sampled":
-                found[name] = drawing.sampled(whole)
-            elif name == "dense":
-                found[name] = drawing.dense(whole)
-            elif lengths is not None:
-                found[name] = drawing.realised(whole, lengths)
+            lengths = spelled_lengths(self.tokenizer, row, example)
+        found = signals_of(arrays, lengths)
+        if "states" in arrays:
+            found["hidden"] = Hidden(arrays["states"])
         return found
+
+    def _loaded(self, load: Any) -> Any:
+        try:
+            return load(self.name)
+        except CannotLoad as error:
+            raise UnknownTeacherModel(
+                f"cannot be loaded as a teacher ({error})",
+                where=self.name,
+                fix="name a transformers folder or a hub id in teacher.model",
+            ) from None

@@ -1,22 +1,81 @@
-"""Who scores the answers of a job: the local teacher reads them again."""
+"""Who tells what the teacher thought of a job's answers, and which of them has to be asked again.
+
+| teacher | signals | from |
+|---|---|---|
+| local | all | what it kept while it generated; a scoring pass for the rest and for hidden states |
+| vllm | topk, realised | a scoring pass |
+| served | topk, realised | the log-probabilities that came with the answers |
+| served, `scoring` without `top_logprobs` | topk, realised | a scoring pass of the server |
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from mwalimu.config import Config
+from mwalimu.config import Config, capture_temperature, needed_signals
 from mwalimu.errors import ConfigError
-from mwalimu.synthesis.capture.capture import Scorer
+from mwalimu.synthesis.capture.scoring import Scorer
+
+REPORTED = ("topk", "realised")
+"""What can be made of log-probabilities of the best tokens."""
 
 
 def build_scorer(config: Config, store: Path) -> Scorer:
-    """Raises ConfigError for a teacher that cannot be asked what it thinks of a text."""
-    if config.teacher.resolved_kind == "local":
-        from mwalimu.synthesis.capture.local import LocalScorer
+    """`store` is the folder of the raw answers.
 
-        return LocalScorer(config)
-    raise ConfigError(
-        f"a teacher of kind {config.teacher.resolved_kind} cannot score its answers",
-        where="teacher.kind",
-        fix="use a local teacher, or the objective cross_entropy",
-    )
+    Raises:
+        ConfigError: this teacher cannot give what the objective needs.
+        TeacherError: it, or its tokenizer, cannot be loaded.
+    """
+    kind = config.teacher.resolved_kind
+    if kind == "local":
+        return _local(config, store)
+    if kind in ("fake", "anthropic"):
+        raise ConfigError(
+            f"a teacher of kind {kind} tells nothing but its answers",
+            where="teacher.kind",
+            fix="use another teacher, or the objective cross_entropy",
+        )
+    _check_reported(config)
+    if kind == "vllm":
+        from mwalimu.synthesis.capture.vllm import VllmScorer
+
+        return VllmScorer(config)
+    if config.teacher.scoring != "none" and not config.teacher.top_logprobs:
+        from mwalimu.synthesis.capture.served import ServedScorer
+
+        return ServedScorer(config)
+    from mwalimu.synthesis.capture.stored import StoredScorer
+
+    return StoredScorer(config, store)
+
+
+def _local(config: Config, store: Path) -> Scorer:
+    from mwalimu.synthesis.capture.local import LocalScorer
+    from mwalimu.synthesis.capture.stored import KeptScorer
+
+    scorer = LocalScorer(config, _hidden_layers(config))
+    return scorer if "hidden" in scorer.names else KeptScorer(store, scorer)
+
+
+def _hidden_layers(config: Config) -> tuple[int, ...]:
+    """The teacher's, of the layer pairs, which have been written out by now."""
+    parts = [part.layers for part in config.finetune.objective if part.kind == "hidden"]
+    pairs = [pair for layers in parts if not isinstance(layers, str) for pair in layers]
+    return tuple(sorted({teacher for _, teacher in pairs}))
+
+
+def _check_reported(config: Config) -> None:
+    unable = [name for name in needed_signals(config) if name not in REPORTED]
+    if unable:
+        raise ConfigError(
+            f"a teacher of kind {config.teacher.resolved_kind} gives no {unable[0]} signals",
+            where="signals.encoding",
+            fix="use topk, or a local teacher",
+        )
+    if capture_temperature(config) != 1:
+        raise ConfigError(
+            "log-probabilities of the best tokens are at temperature 1 and take no other",
+            where="finetune.objective",
+            fix="use temperature 1, or a local teacher",
+        )

@@ -1,0 +1,166 @@
+"""Signals out of answers that were bought already: nothing is asked, and nothing costs.
+
+A served teacher's log-probabilities came with its answers; a local teacher's distribution was kept
+while it generated them. What a local teacher did not keep, of answers that are older than the
+objective say, it scores in a pass of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mwalimu.config import Config, needed_signals
+from mwalimu.data.examples import Example
+from mwalimu.data.kept import unpack
+from mwalimu.data.loading import CannotLoad, load_tokenizer
+from mwalimu.data.tokenize import prepare_tokenizer
+from mwalimu.data.vocabulary import vocabulary_fingerprint, vocabulary_size
+from mwalimu.errors import UnknownTeacherModel
+from mwalimu.run import fingerprint
+from mwalimu.signals import Encoding, Identity, RealisedEncoding, TopKEncoding
+from mwalimu.synthesis.ask import NO_MEANING
+from mwalimu.synthesis.capture.arrays import signals_of
+from mwalimu.synthesis.capture.local import LocalScorer
+from mwalimu.synthesis.capture.reported import Reported
+from mwalimu.synthesis.capture.scoring import Result, Scored, encode, spelled_lengths, targets_of
+from mwalimu.synthesis.store import AnswerStore
+from mwalimu.teachers.factory import build_teacher
+
+
+class StoredAnswers:
+    """The raw answers of a store; it is opened, and locked, from the first look on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open = ExitStack()
+        self._store: AnswerStore | None = None
+
+    def of(self, example: Example) -> bytes | None:
+        if not example.request_key:
+            return None
+        if self._store is None:
+            self._store = self._open.enter_context(AnswerStore(self.folder))
+        return self._store.get(example.request_key)
+
+    def close(self) -> None:
+        self._open.close()
+        self._store = None
+
+
+class StoredScorer:
+    """A served teacher: `topk` and `realised` of its reported log-probabilities."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.names = needed_signals(config)
+        self.settings = config.signals
+        self.answers = StoredAnswers(folder)
+        teacher = build_teacher(config.teacher)
+        self._parse = teacher.parse
+        self.tokenizer = _tokenizer(config.teacher.tokenizer or config.teacher.model)
+        self.vocabulary = config.signals.vocabulary or vocabulary_size(self.tokenizer)
+        self.identity = Identity(
+            teacher=teacher.info.model,
+            kind=teacher.info.kind,
+            tokenizer=vocabulary_fingerprint(self.tokenizer, self.vocabulary),
+            template=fingerprint(self.tokenizer.chat_template),
+            vocabulary=self.vocabulary,
+            source={
+                "log-probabilities": "as the server reported them with the answers: the model's "
+                "own, at temperature 1 (OpenAI; raw_logprobs of vLLM)",
+                "top_logprobs": config.teacher.top_logprobs,
+            },
+        )
+        how = (self.settings.k, self.settings.top_p)
+        self._reported = Reported(self.tokenizer, self.vocabulary, *how)
+
+    def encoding(self, name: str) -> Encoding:
+        if name == "topk":
+            return TopKEncoding(self.vocabulary, self.settings.k, self.settings.top_p)
+        return RealisedEncoding()
+
+    def score(self, examples: Sequence[Example]) -> list[Result]:
+        return [self._score(example) for example in examples]
+
+    def close(self) -> None:
+        self.answers.close()
+
+    def _score(self, example: Example) -> Result:
+        if example.chat[-1].get("tool_calls"):
+            return "it calls tools, whose tokens servers do not report"
+        if not example.request_key:
+            return "no single answer of the teacher's is known to be all that it learns"
+        raw = self.answers.of(example)
+        if raw is None:
+            return "its answer is not in the store"
+        try:
+            scores = self._parse(raw).logprobs
+        except NO_MEANING:
+            return "its stored answer has no meaning"
+        if not scores:
+            return "its answer came without log-probabilities"
+        row = encode(self.tokenizer, example)
+        if isinstance(row, str):
+            return row
+        lengths = None
+        if "realised" in self.names:
+            lengths = spelled_lengths(self.tokenizer, row, example)
+        found = self._reported.signals(scores, targets_of(row), self.names, lengths)
+        return found if isinstance(found, str) else Scored(row.key, row.target_crc, found)
+
+
+class KeptScorer:
+    """A local teacher: what it kept while it generated, and `rest` for all other rows."""
+
+    def __init__(self, folder: Path, rest: LocalScorer) -> None:
+        self.answers = StoredAnswers(folder)
+        self.rest = rest
+        self.identity = rest.identity
+        self._kept = rest.kept.to_json()
+
+    def encoding(self, name: str) -> Encoding:
+        return self.rest.encoding(name)
+
+    def score(self, examples: Sequence[Example]) -> list[Result]:
+        found: list[Any] = [self._score(example) for example in examples]
+        missing = [i for i, result in enumerate(found) if result is None]
+        if missing:
+            scored = self.rest.score([examples[i] for i in missing])
+            for i, result in zip(missing, scored, strict=True):
+                found[i] = result
+        return found
+
+    def close(self) -> None:
+        self.answers.close()
+        self.rest.close()
+
+    def _score(self, example: Example) -> Scored | None:
+        """None where nothing was kept, or not what is wanted, or of other ids than are learned."""
+        raw = self.answers.of(example)
+        kept = None if raw is None else orjson.loads(raw).get("distribution")
+        if kept is None or kept["kept"] != self._kept:
+            return None
+        row = encode(self.rest.tokenizer, example)
+        if isinstance(row, str) or kept["ids"] != targets_of(row):
+            return None
+        lengths = None
+        if "realised" in self.rest.names:
+            lengths = spelled_lengths(self.rest.tokenizer, row, example)
+        return Scored(row.key, row.target_crc, signals_of(unpack(kept["arrays"]), lengths))
+
+
+def _tokenizer(name: str) -> Any:
+    try:
+        tokenizer = load_tokenizer(name)
+    except CannotLoad as error:
+        raise UnknownTeacherModel(
+            f"its tokenizer cannot be read ({error})",
+            where=name,
+            fix="name a transformers folder or a hub id in teacher.tokenizer",
+        ) from None
+    prepare_tokenizer(tokenizer)
+    return tokenizer
