@@ -16,6 +16,7 @@ class LoopbackServer:
 
     key: str | None = None
     models: tuple[str, ...] = ()
+    port = 0  # any that is free
 
     def __init__(self) -> None:
         self.url = ""
@@ -43,15 +44,19 @@ class LoopbackServer:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         raise NotImplementedError
 
+    def add_routes(self, app: web.Application) -> None:
+        """What is served beside chat."""
+
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         app = web.Application(middlewares=[self._check_key])
         app.router.add_get("/v1/models", self._list)
         app.router.add_post("/v1/chat/completions", self.chat)
+        self.add_routes(app)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         self._loop.run_until_complete(self.prepare())
         self._loop.run_until_complete(runner.setup())
-        self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
+        self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", self.port).start())
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
         self._ready.set()
         self._loop.run_forever()

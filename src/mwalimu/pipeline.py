@@ -242,7 +242,7 @@ class Pipeline:
             {
                 "tokenizer": [tokenizer, model_hashes(tokenizer)] if tokenizer else [],
                 "data": self.run.require("generate").files,
-                "teacher": self._teacher_facts,
+                "teacher": [*self._teacher_facts, config.teacher.tokenizer],
                 "needed": needed_signals(config),
                 "temperature": capture_temperature(config),
                 "signals": config.signals.model_dump(exclude={"batch_size"}),

@@ -181,10 +181,11 @@ class Run:
     def require(self, name: str) -> StageState:
         state = self.stage(name)
         if state is None:
+            command = "signals capture" if name == "signals" else name
             raise RunError(
                 f"stage {name} is not finished here, or its files were changed",
                 where=str(self.root),
-                fix=f"run 'mwalimu {name}' on this run folder first",
+                fix=f"run 'mwalimu {command}' on this run folder first",
             )
         return state
 
