@@ -75,16 +75,30 @@ def test_kill_9_at_ten_random_moments_ends_with_the_same_data_and_student(
     assert kills >= 1
     assert hashes(tmp_path) == hashes(reference)
     manifest = json.loads((tmp_path / "run" / "run.json").read_bytes())
-    assert set(manifest["stages"]) == {"generate", "finetune", "evaluate", "report"}
+    assert set(manifest["stages"]) == {"generate", "signals", "finetune", "evaluate", "report"}
 
 
 def test_a_second_run_does_nothing_again(whole: tuple[Path, float]) -> None:
     folder, _ = whole
     before = hashes(folder)
     said = finish(start(folder))
-    for stage in ("generate", "finetune", "evaluate"):
+    for stage in ("generate", "signals", "finetune", "evaluate"):
         assert f"{stage}: 1/1 already done" in said
     assert hashes(folder) == before
+
+
+def test_the_student_learns_the_distribution_and_the_baseline_its_labels(
+    whole: tuple[Path, float],
+) -> None:
+    folder = whole[0] / "run"
+
+    def parts(path: Path) -> set[str]:
+        lines = map(json.loads, path.read_bytes().splitlines())
+        return {name for line in lines for name in line.get("parts", {})}
+
+    assert parts(folder / "finetune" / "metrics.jsonl") == {"forward_kl"}
+    labels = folder / "evaluate" / "arms" / "student-labels"
+    assert parts(labels / "metrics.jsonl") == {"cross_entropy"}
 
 
 def test_ids_and_order_survive_to_the_predictions(whole: tuple[Path, float]) -> None:

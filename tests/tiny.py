@@ -34,22 +34,35 @@ def make_tokenizer(chat_template: str | None = CHAT_TEMPLATE) -> Any:
 
 
 def make_tiny_model(
-    folder: Path, *, arch: str = "llama", hidden: int = 32, layers: int = 2, seed: int = 0
+    folder: Path,
+    *,
+    arch: str = "llama",
+    hidden: int = 32,
+    layers: int = 2,
+    seed: int = 0,
+    spread: float = 0.02,
+    tokenizer: Any = None,
+    padding: int = 0,
 ) -> Path:
-    """A random model of class `arch` (llama, phi3 or qwen2) with its tokenizer, in `folder`."""
+    """A random model of class `arch` (llama, phi3 or qwen2) with its tokenizer, in `folder`.
+
+    `spread` is the standard deviation of its weights: from 0.2 on it has opinions. `padding` are
+    rows of the embedding that no token has.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    tokenizer = make_tokenizer()
+    tokenizer = tokenizer or make_tokenizer()
     config = AutoConfig.for_model(
         arch,
-        vocab_size=len(tokenizer),
+        vocab_size=len(tokenizer) + padding,
         hidden_size=hidden,
         intermediate_size=2 * hidden,
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,
+        initializer_range=spread,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

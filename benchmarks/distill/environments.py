@@ -107,9 +107,12 @@ class Worker:
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         timer = threading.Timer(self.limit_s, self._process.kill)
+        timer.daemon = True
         timer.start()
-        line = self._process.stdout.readline()
-        timer.cancel()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            timer.cancel()
         if not line:
             code = self._process.wait()
             raise Failed(f"ended with {code} (-9: killed, by the limit or for memory)")

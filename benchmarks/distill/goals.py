@@ -58,7 +58,7 @@ def verdicts(rows: list[Row], size: str) -> list[tuple[str, str, str]]:
     found = []
     for goal in GOALS:
         values = ratios(rows, goal.arm, goal.other, goal.key)
-        middle = f"{median(values):.2f}" if values else "-"
+        middle = f"{median(values):.3f}" if values else "-"
         verdict = ("met" if goal.met(median(values)) else "missed") if values else "not measured"
         found.append((goal.text, middle, verdict if size == "full" else "not judged at this size"))
     return found

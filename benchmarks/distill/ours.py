@@ -6,6 +6,7 @@ Shapes: B rows, T tokens, N target tokens, H hidden.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from workload import Workload
@@ -64,7 +65,7 @@ def _loss(work: Workload, target: Callable[[], Target | None], part: Part) -> Lo
     return loss
 
 
-def _states_NH(model: torch.nn.Module, work: Workload) -> torch.Tensor:
+def _states_NH(model: Any, work: Workload) -> torch.Tensor:
     """No attention mask: nothing is padded on the left."""
     hidden_BTH = model.model(input_ids=work.ids_BT, use_cache=False).last_hidden_state
     return hidden_BTH.flatten(0, 1).index_select(0, work.positions_N)

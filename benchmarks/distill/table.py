@@ -34,7 +34,7 @@ def _cells(rows: list[Row], arm: str, not_run: str | None) -> list[str]:
         spread(by_round(rows, arm, TIME).values(), ".3f"),
         spread(ratios(rows, arm, REFERENCE, TIME), ".2f"),
         spread(by_round(rows, arm, MEMORY).values(), ",.0f"),
-        spread(ratios(rows, arm, REFERENCE, MEMORY), ".2f"),
+        spread(ratios(rows, arm, REFERENCE, MEMORY), ".3f"),
         value + (f"; then {not_run}" if not_run else ""),
     ]
 

@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mwalimu.config import TeacherConfig
 from mwalimu.errors import TeacherError, TeacherUnreachable
@@ -44,8 +45,7 @@ class Calls:
     unpriced: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """`completion` is None when there is none; then `reason` says why."""
 
     key: str
@@ -183,7 +183,7 @@ class Asker:
         self, requests: Sequence[Request], worst: list[Cost], sent_at: float
     ) -> Sequence[Reply]:
         keys = [request.key for request in requests]
-        self.store.mark_sent(list(zip(keys, worst, strict=True)))
+        self.store.mark_sent(zip(keys, worst, strict=True))
         self.calls.sent += len(requests)
         try:
             return await self.teacher.send(requests)

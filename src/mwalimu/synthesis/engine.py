@@ -11,8 +11,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from mwalimu.data.record import Record
 from mwalimu.synthesis.answer import Row
@@ -30,8 +30,7 @@ _Ended = tuple[list[Outcome], int]
 """The outcomes of a group, and the mark at which their answers had been written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """What is to be asked: a record, and which draw of its answer this is."""
 
     record: Record
@@ -84,7 +83,7 @@ class Engine:
         return item if isinstance(item, Outcome) else asyncio.create_task(self._alone(item))
 
     async def _alone(self, item: Item) -> _Ended:
-        outcome = await self.program(Row(item.record, item.sample, _ask))
+        outcome = await self.program(Row(item.record, item.sample, Asker.ask))
         return [outcome], self.durability.mark()
 
     async def _in_step(self, group: list[Item | Outcome]) -> _Ended:
@@ -109,10 +108,6 @@ class Engine:
             await rounds.stop()
             await _cancel(tasks)
             raise
-
-
-async def _ask(asker: Asker, request: Request) -> Answer:
-    return await asker.ask(request)
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[object]]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 HEAD = struct.Struct("<c32s16sIIqII")
+_UNCHECKED = struct.Struct("<c32s16sIIqI")  # the head without its checksum
 SENT, ANSWER, UNBILLED = b"S", b"A", b"U"
 _KIND = re.compile(b"[SAU]")
 UNKNOWN = -1
@@ -35,9 +36,8 @@ class Frame(NamedTuple):
 
 def pack(kind: bytes, key: bytes, run: bytes, cost: Cost, raw: bytes) -> bytes:
     nano = UNKNOWN if cost.nano_usd is None else cost.nano_usd
-    head = HEAD.pack(kind, key, run, cost.prompt, cost.completion, nano, len(raw), 0)
-    checked = zlib.crc32(raw, zlib.crc32(head[:-4]))
-    return head[:-4] + checked.to_bytes(4, "little") + raw
+    head = _UNCHECKED.pack(kind, key, run, cost.prompt, cost.completion, nano, len(raw))
+    return head + zlib.crc32(raw, zlib.crc32(head)).to_bytes(4, "little") + raw
 
 
 def read_frames(data: bytes, *, search: bool = False) -> Iterator[Frame]:

@@ -67,6 +67,10 @@ class Index:
             for table in TABLES:
                 self._db.execute(f"DELETE FROM {table}")
 
+    def keys(self) -> Iterator[bytes]:
+        """Of all answers."""
+        return (key for (key,) in self._db.execute("SELECT key FROM answers"))
+
     def find(self, key: bytes) -> tuple[int, int] | None:
         row = self._db.execute("SELECT offset, length FROM answers WHERE key = ?", (key,))
         found: tuple[int, int] | None = row.fetchone()
@@ -100,8 +104,7 @@ class Fold:
 
     def __init__(self) -> None:
         self.answers: dict[bytes, tuple[int, int]] = {}
-        self.opened: dict[bytes, tuple[int, ...]] = {}
-        self.run_of: dict[bytes, bytes] = {}
+        self.opened: dict[bytes, tuple[int, Cost, bytes]] = {}  # times, worst case, run
         self.runs: dict[bytes, list[int]] = {}
         self.frames = 0
 
@@ -114,14 +117,8 @@ class Fold:
             total = self.runs[run] = [0] * 6
         if kind == SENT:
             total[0] += 1
-            state = self.opened.get(key, (0,))
-            self.opened[key] = (
-                state[0] + 1,
-                cost.prompt,
-                cost.completion,
-                cost.nano_usd or 0,
-            )
-            self.run_of[key] = run
+            before = self.opened.get(key)
+            self.opened[key] = (1 if before is None else before[0] + 1, cost, run)
             return
         if kind == ANSWER:
             self.answers[key] = (offset, length)
@@ -134,21 +131,20 @@ class Fold:
 
     def _close(self, key: bytes, run: bytes) -> None:
         """One going out less; what is balanced within the fold leaves no trace."""
-        state = self.opened.get(key)
-        if state is not None and state[0] == 1:
-            del self.opened[key], self.run_of[key]
-        elif state is not None:
-            self.opened[key] = (state[0] - 1, *state[1:])
-        else:
-            self.opened[key] = (-1, 0, 0, 0)
-            self.run_of[key] = run
+        times, worst, opener = self.opened.pop(key, (0, Cost(), run))
+        if times != 1:
+            self.opened[key] = (times - 1, worst, opener)
 
     def write(self, db: sqlite3.Connection) -> None:
         db.executemany(
             "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
             [(key, *place) for key, place in self.answers.items()],
         )
-        changed = [(k, self.run_of[k], *state) for k, state in self.opened.items() if state[0]]
+        changed = [
+            (key, run, times, worst.prompt, worst.completion, worst.nano_usd or 0)
+            for key, (times, worst, run) in self.opened.items()
+            if times
+        ]
         db.executemany(
             "INSERT INTO open VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (key) DO UPDATE SET times = times + excluded.times",

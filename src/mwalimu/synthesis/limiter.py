@@ -117,7 +117,7 @@ class Limiter:
 
     def paused_s(self) -> float:
         """How long nobody may send, as the server wishes."""
-        return max(0.0, self._not_before - self._now())
+        return max(0.0, self._not_before - self._now()) if self._not_before else 0.0
 
     def _slow_down(self, now: float) -> None:
         since = self._event_at if self._event_at is not None else self._begun

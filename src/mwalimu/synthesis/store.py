@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from mwalimu.data.seen import MaybeMet
 from mwalimu.errors import RunError
 from mwalimu.run import disk_errors, exclusive, fsync_folder
 from mwalimu.synthesis.frames import ANSWER, HEAD, SENT, UNBILLED, Cost, Frame, pack, read_frames
@@ -49,6 +50,7 @@ class AnswerStore:
         self.folder = folder
         self.run = bytes.fromhex(run).ljust(16, b"\0")[:16]
         self._fold = Fold()
+        self._indexed = MaybeMet()
         with ExitStack() as stack:
             stack.enter_context(exclusive(folder, "answer store"))
             with disk_errors(folder):
@@ -57,6 +59,7 @@ class AnswerStore:
                 self._index = Index(folder / "index.sqlite3")
                 stack.callback(self._index.close)
                 self.end = self._catch_up()
+                self._indexed.update(self._index.keys())
                 self._left_open = self._index.any_open()
                 os.fsync(self._file)  # what a killed process wrote was not yet durable
             self._closing = stack.pop_all()
@@ -84,7 +87,9 @@ class AnswerStore:
     def find(self, key: str) -> Stored | None:
         """The answer with what it cost when it was bought; None as of `get`."""
         raw_key = bytes.fromhex(key)
-        place = self._fold.answers.get(raw_key) or self._index.find(raw_key)
+        place = self._fold.answers.get(raw_key)
+        if place is None and raw_key in self._indexed:
+            place = self._index.find(raw_key)
         if place is None:
             return None
         offset, length = place
@@ -109,11 +114,11 @@ class AnswerStore:
         Not fsynced: a killed process keeps it, and after a power cut the answers that never
         arrived are asked again whether or not their going out is remembered.
         """
-        self._append([(SENT, key, cost, b"") for key, cost in requests])
+        self._append(SENT, [(key, cost, b"") for key, cost in requests])
 
     def mark_unbilled(self, keys: Iterable[str]) -> None:
         """Journals that these requests ended without the teacher having done the work."""
-        self._append([(UNBILLED, key, Cost(), b"") for key in keys])
+        self._append(UNBILLED, [(key, Cost(), b"") for key in keys])
 
     def put(self, answers: Sequence[Stored]) -> None:
         """Writes raw answers: a killed process keeps them from here on; `sync` makes them durable.
@@ -121,23 +126,23 @@ class AnswerStore:
         Raises:
             DiskFull: nothing of this group is stored; all before it is.
         """
-        self._append([(ANSWER, key, cost, raw) for key, cost, raw in answers])
+        self._append(ANSWER, answers)
 
     def sync(self) -> None:
         """Survives a power cut from here on. Safe beside the other methods, in another thread."""
         with disk_errors(self.folder):
             os.fsync(self._file)
 
-    def _append(self, items: list[tuple[bytes, str, Cost, bytes]]) -> None:
-        keyed = [(kind, bytes.fromhex(key), cost, raw) for kind, key, cost, raw in items]
-        packed = [pack(kind, key, self.run, cost, raw) for kind, key, cost, raw in keyed]
+    def _append(self, kind: bytes, items: Sequence[tuple[str, Cost, bytes]]) -> None:
+        keyed = [(bytes.fromhex(key), cost, raw) for key, cost, raw in items]
+        packed = [pack(kind, key, self.run, cost, raw) for key, cost, raw in keyed]
         try:
-            _write_all(self._file, packed[0] if len(packed) == 1 else b"".join(packed))
+            _write_all(self._file, b"".join(packed))
         except OSError:
             with disk_errors(self.folder):
                 os.ftruncate(self._file, self.end)
                 raise
-        for kind, key, cost, raw in keyed:
+        for key, cost, raw in keyed:
             offset = self.end + HEAD.size
             self.end = offset + len(raw)
             self._fold.add(kind, key, self.run, cost, offset, len(raw))
@@ -149,6 +154,7 @@ class AnswerStore:
         if self._fold.frames:
             with disk_errors(self.folder):
                 self._index.apply(self._fold, self.end)
+            self._indexed.update(self._fold.answers)
             self._fold = Fold()
 
     def _catch_up(self) -> int:

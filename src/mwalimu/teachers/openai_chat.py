@@ -161,7 +161,10 @@ def _reason(choice: Mapping[str, Any]) -> str:
 
 
 def _text(message: Mapping[str, Any], *names: str) -> str:
-    return next((v for n in names if isinstance(v := message.get(n), str) and v), "")
+    for name in names:
+        if isinstance(value := message.get(name), str) and value:
+            return value
+    return ""
 
 
 def _parts(content: object) -> tuple[str, str]:
