@@ -17,6 +17,7 @@ import json
 import random
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,9 @@ from mwalimu.report import render_table
 
 CONTEXT = 192
 GOLD_PER_LABEL = 10
-SHAPES: dict[str, tuple[int, ...]] = {
-    "teacher": (128, 352, 4, 4),
-    "student": (48, 128, 3, 4),
-}
+Shape = tuple[int, int, int, int]
+"""Hidden size, intermediate size, layers, heads."""
+SHAPES: dict[str, Shape] = {"teacher": (128, 352, 4, 4), "student": (48, 128, 3, 4)}
 SPLITS = ("train", "validation", "test")
 # A question with some of its words gone has the same label: this keeps the teacher from learning
 # its rows by heart.
@@ -83,7 +83,7 @@ def read(path: Path) -> Rows:
 
 
 def write_models(
-    out: Path, rows: Rows, shapes: dict[str, tuple[int, ...]] = SHAPES, context: int = CONTEXT
+    out: Path, rows: Rows, shapes: Mapping[str, Shape] = SHAPES, context: int = CONTEXT
 ) -> None:
     """Architectures without weights, with a tokenizer trained on the training rows."""
     from transformers import LlamaConfig

@@ -12,7 +12,7 @@ TIME, MEMORY = "seconds", "peak_mib"
 
 @dataclass(frozen=True)
 class Goal:
-    """The ratio of `arm` to `other` is at most, or at least, a number."""
+    """The ratio of `arm` to `other` is at most, or at least, a number, to two decimals."""
 
     text: str
     arm: str
@@ -23,8 +23,8 @@ class Goal:
 
     def met(self, ratio: float) -> bool:
         if self.most is not None:
-            return ratio <= self.most
-        return self.least is not None and ratio >= self.least
+            return round(ratio, 2) <= self.most
+        return self.least is not None and round(ratio, 2) >= self.least
 
 
 CACHED, SFT = "ours-cached-kd", "ours-sft-fused"

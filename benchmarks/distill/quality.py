@@ -55,7 +55,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--arms", help=f"{ARMS}, and {SIZES} at {SIZES_AT} prompts, if left out")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--teacher", type=Path, help="one that was made before")
+    parser.add_argument("--teacher", type=Path, help="of the one set that runs; made before")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--summary", action="store_true", help="of what is there; runs nothing")
     return parser.parse_args()

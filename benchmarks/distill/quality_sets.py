@@ -27,6 +27,15 @@ Rows = list[dict[str, Any]]
 
 SHARED = {"batch_size": 16, "weight_decay": 0.2, "adam_beta2": 0.98}
 
+DIALOGUE_CONTEXT, DIALOGUE_CHARACTERS = 384, 700
+DIALOGUE_SHAPES = {"teacher": (160, 432, 4, 4), "student": (64, 176, 3, 4)}
+READING = FinetuneConfig(
+    learning_rate=2e-3, batch_size=16, epochs=3, weight_decay=0.1, adam_beta2=0.98
+)
+TEACHING = FinetuneConfig(
+    learning_rate=2e-3, batch_size=16, epochs=6, weight_decay=0.2, adam_beta2=0.98, patience=6
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
@@ -71,7 +80,8 @@ def banking(data: Path, out: Path, teacher: Path | None, progress: Progress) -> 
 def banking_new(data: Path, out: Path, teacher: Path | None, progress: Progress) -> Workload:
     """The same models, and prompts that are new to the teacher, as a user's are.
 
-    They are the validation questions and every other test question; the rest is the test.
+    They are the validation questions, which chose its epoch and taught it nothing, and every other
+    test question; the rest is the test.
     """
     rows = _rows(data / "banking77")
     return replace(
@@ -108,8 +118,8 @@ def dialogsum(data: Path, out: Path, teacher: Path | None, progress: Progress) -
     return Workload(
         name="dialogsum",
         task="summarization",
-        teacher=teacher or _train(models, "teacher", short, TEACHING, progress),
-        student=_read(models, short["train"], progress),
+        teacher=teacher or _teacher(models, short, progress),
+        student=_reader(models, "student", short["train"], progress),
         context=DIALOGUE_CONTEXT,
         max_tokens=80,
         finetune=SHARED | {"learning_rate": 3e-3},
@@ -124,22 +134,6 @@ def _rows(folder: Path) -> dict[str, Rows]:
     return {split: banking77.read(folder / f"{split}.jsonl") for split in banking77.SPLITS}
 
 
-SETS: dict[str, Callable[[Path, Path, Path | None, Progress], Workload]] = {
-    "banking77": banking,
-    "banking77-new": banking_new,
-    "quickstart": quickstart,
-    "dialogsum": dialogsum,
-}
-DIALOGUE_CONTEXT, DIALOGUE_CHARACTERS = 384, 700
-DIALOGUE_SHAPES = {"teacher": (160, 432, 4, 4), "student": (64, 176, 3, 4)}
-READING = FinetuneConfig(
-    learning_rate=2e-3, batch_size=16, epochs=3, weight_decay=0.1, adam_beta2=0.98
-)
-TEACHING = FinetuneConfig(
-    learning_rate=2e-3, batch_size=16, epochs=6, weight_decay=0.2, adam_beta2=0.98, patience=6
-)
-
-
 def rouge_l(task: str, prediction: str, reference: str) -> float:
     from mwalimu.evaluation.metrics import rouge_l as score
 
@@ -152,20 +146,16 @@ def _is_short(row: dict[str, Any]) -> bool:
     return len(dialogue["content"]) + len(summary["content"]) <= DIALOGUE_CHARACTERS
 
 
-def _read(out: Path, rows: Rows, progress: Progress) -> Path:
-    """The student after it has read the dialogues, without their summaries."""
+def _reader(models: Path, name: str, rows: Rows, progress: Progress) -> Path:
+    """The model after it has read the dialogues, without their summaries."""
     pages = [banking77.page(row) for row in rows]
-    return _fit(out / "student", READING, pages, None, out / "student-read", progress)
+    return _fit(models / name, READING, pages, None, models / f"{name}-read", progress)
 
 
-def _train(
-    out: Path, name: str, rows: dict[str, Rows], settings: FinetuneConfig, progress: Progress
-) -> Path:
-    """Dialogues alone as text first, then with their summaries."""
-    pages = [banking77.page(row) for row in rows["train"]]
-    start = _fit(out / name, READING, pages, None, out / f"{name}-read", progress)
-    taught = out / f"{name}-taught"
-    return _fit(start, settings, rows["train"], rows["validation"], taught, progress)
+def _teacher(models: Path, rows: dict[str, Rows], progress: Progress) -> Path:
+    start = _reader(models, "teacher", rows["train"], progress)
+    folder = models / "teacher-taught"
+    return _fit(start, TEACHING, rows["train"], rows["validation"], folder, progress)
 
 
 def _fit(
@@ -192,3 +182,11 @@ def _fit(
 
 def dump(path: Path, rows: Rows) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+SETS: dict[str, Callable[[Path, Path, Path | None, Progress], Workload]] = {
+    "banking77": banking,
+    "banking77-new": banking_new,
+    "quickstart": quickstart,
+    "dialogsum": dialogsum,
+}

@@ -14,6 +14,8 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[np.float64]]
 LEVEL = 0.95
 DRAWS = 4_000
+LEAST_SEEDS = 3
+"""Of a p-value: two that agree by chance would look certain."""
 # With t = sqrt(f) tan(a), Student's density with f degrees of freedom is cos(a)^(f-1) up to a
 # constant: a finite range, and a sum over it is exact to six digits.
 _ANGLES = (np.arange(1_000_000) + 0.5) / 1_000_000 * np.pi / 2
@@ -52,11 +54,11 @@ def over_seeds_and_rows(values_SN: Array, *, seed: int = 0) -> Interval:
     return Interval(float(values_SN.mean()), float(low), float(high))
 
 
-def p_value(differences_S: Sequence[float]) -> float:
-    """Two-sided, of the paired t-test over seeds; 1 where nothing differs."""
+def p_value(differences_S: Sequence[float]) -> float | None:
+    """Two-sided, of the paired t-test over seeds; None where they are too few or do not vary."""
     error = _standard_error(differences_S)
-    if error == 0:
-        return 1.0 if np.mean(differences_S) == 0 else 0.0
+    if len(differences_S) < LEAST_SEEDS or error == 0:
+        return None
     freedom = len(differences_S) - 1
     angle = math.atan(abs(float(np.mean(differences_S))) / error / math.sqrt(freedom))
     density = np.cos(_ANGLES) ** (freedom - 1)

@@ -136,9 +136,10 @@ def _differences_table(results: dict[str, Any]) -> str:
         "|---|--:|--:|--:|--:|--:|",
     ]
     for one in results["differences"]:
+        p = "" if one["p"] is None else f"{one['p']:.2g}"
         lines.append(
             f"| {one['arm']} - {one['other']} | {one['prompts']} | {one['seeds']} "
-            f"| {_percent(one['over_seeds'], '+')} | {one['p']:.2g} "
+            f"| {_percent(one['over_seeds'], '+')} | {p} "
             f"| {_percent(one['over_seeds_and_rows'], '+')} |"
         )
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """The loss of a chunk in Triton beside the same in torch, on CUDA: time and memory.
 
-    python benchmarks/distill/kernels.py --vocabulary 151936 --rounds 20
+    python benchmarks/distill/triton_speed.py --vocabulary 151936 --rounds 20
 
 A row a form of target and number of tokens. Times are of the loss and its gradient alone, without
 the products of the head. Both versions run in turns, on logits of their own, and the median of each
