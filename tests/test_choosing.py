@@ -69,6 +69,9 @@ def refused(models: Path, objective: Any = "auto", **sections: Any) -> str:
     return line
 
 
+AUTO = ["forward_kl", "cross_entropy"]
+
+
 def kinds(choice: Choice) -> list[str]:
     return [part.kind for part in choice.config.finetune.objective]
 
@@ -76,19 +79,21 @@ def kinds(choice: Choice) -> list[str]:
 # What auto means.
 
 
-def test_the_same_tokens_give_the_distribution_by_draws(models: Path) -> None:
+def test_the_same_tokens_give_the_distribution_by_its_best(models: Path) -> None:
     choice = chosen(models)
-    assert kinds(choice) == ["forward_kl"] and choice.config.finetune.teacher == "cached"
-    assert needed_signals(choice.config) == ("sampled",)
+    assert kinds(choice) == AUTO and choice.config.finetune.teacher == "cached"
+    assert needed_signals(choice.config) == ("topk",)
     size = len(make_tokenizer())
-    assert choice.why.startswith("forward_kl: the teacher's distribution, token by token: ")
+    assert choice.why.startswith(
+        "forward_kl + cross_entropy: the teacher's distribution, token by token: "
+    )
     assert f"{size} ids mean the same to both" in choice.why
     assert choice.config.signals.vocabulary == size  # padding of the teacher is no token
 
 
 def test_control_tokens_of_the_teacher_alone_are_cut_off(models: Path) -> None:
     choice = chosen(models, teacher={"model": str(models / "more")})
-    assert kinds(choice) == ["forward_kl"]
+    assert kinds(choice) == AUTO
     assert choice.config.signals.vocabulary == len(make_tokenizer())
 
 
@@ -149,14 +154,14 @@ def test_text_as_asked_reads_no_model(models: Path) -> None:
 def test_a_served_teacher_with_its_tokenizer_gives_its_best_tokens(models: Path) -> None:
     teacher = SERVED | {"tokenizer": str(models / "teacher")}
     choice = chosen(models, teacher=teacher)
-    assert kinds(choice) == ["forward_kl"] and needed_signals(choice.config) == ("topk",)
+    assert kinds(choice) == AUTO and needed_signals(choice.config) == ("topk",)
     others = chosen(models, teacher=SERVED | {"tokenizer": str(models / "others")})
     assert kinds(others) == ["chunk_likelihood", "cross_entropy"]
 
 
 def test_a_teacher_on_this_machine_brings_its_own_tokenizer(models: Path) -> None:
     choice = chosen(models, teacher={"tokenizer": str(models / "others")})
-    assert kinds(choice) == ["forward_kl"]
+    assert kinds(choice) == AUTO
 
 
 def test_what_cannot_be_read_is_told_by_whose_it_is(models: Path) -> None:
@@ -174,13 +179,12 @@ def test_what_cannot_be_read_is_told_by_whose_it_is(models: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", DIVERGENCES)
-def test_draws_are_for_the_forward_kl_alone(models: Path, kind: str) -> None:
+def test_every_divergence_takes_the_best_tokens(models: Path, kind: str) -> None:
     choice = chosen(models, kind)
-    wanted = "sampled" if kind == "forward_kl" else "topk"
-    assert kinds(choice) == [kind] and needed_signals(choice.config) == (wanted,)
+    assert kinds(choice) == [kind] and needed_signals(choice.config) == ("topk",)
     assert choice.why == f"{kind}: as asked"
     mixed = chosen(models, ["forward_kl", {"kind": kind, "weight": 0.5}, "cross_entropy"])
-    assert needed_signals(mixed.config) == (wanted,)
+    assert needed_signals(mixed.config) == ("topk",)
     others = {"teacher": {"model": str(models / "others")}}
     line = refused(models, kind, **others)
     assert f"{kind} compares token by token" in line and "use chunk_likelihood, or auto" in line
@@ -328,7 +332,7 @@ def test_what_keeps_no_cache_is_live(models: Path) -> None:
 def test_vllm_reports_its_best_tokens_at_temperature_1(models: Path) -> None:
     vllm = {"teacher": {"kind": "vllm"}}
     choice = chosen(models, **vllm)
-    assert kinds(choice) == ["forward_kl"] and needed_signals(choice.config) == ("topk",)
+    assert kinds(choice) == AUTO and needed_signals(choice.config) == ("topk",)
     for encoding in ("sampled", "dense"):
         line = refused(models, "forward_kl", **vllm, signals={"encoding": encoding})
         assert f"vLLM reports its best tokens, not {encoding}" in line
@@ -342,7 +346,7 @@ def test_a_server_that_scores_can_do_what_others_cannot(models: Path) -> None:
     scoring = {"top_logprobs": 0, "scoring": "vllm", "tokenizer": str(models / "teacher")}
     served = {"teacher": SERVED | scoring}
     choice = chosen(models, **served)
-    assert kinds(choice) == ["forward_kl"] and needed_signals(choice.config) == ("topk",)
+    assert kinds(choice) == AUTO and needed_signals(choice.config) == ("topk",)
     assert choice.config.signals.k == 20
     assert chosen(models, **served, signals={"k": 5}).config.signals.k == 5
     for finetune in ({"teacher": "live"}, {"on_policy": {}}):

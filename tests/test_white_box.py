@@ -93,15 +93,17 @@ def test_auto_captures_and_says_what_it_chose(whole: tuple[Path, Notes]) -> None
     for split, shards in (("train", 4), ("validation", 1)):
         names = ["manifest.json", *(f"shard-{i:05d}.safetensors" for i in range(shards))]
         for name in names:
-            assert f"signals/sampled/{split}/{name}" in found["signals"]["files"]
-    assert found["signals"]["summary"]["sampled_tokens"] > 32
+            assert f"signals/topk/{split}/{name}" in found["signals"]["files"]
+    assert found["signals"]["summary"]["topk_tokens"] > 32
     why = found["finetune"]["summary"]["objective"]
-    assert why.startswith("forward_kl: the teacher's distribution, token by token: ")
+    assert why.startswith(
+        "forward_kl + cross_entropy: the teacher's distribution, token by token: "
+    )
     assert ("objective", why) in notes
     for name in ("report.md", "report.html"):
         text = (folder / "run" / name).read_text(encoding="utf-8")
         assert "The student learned by forward" in text
-    assert parts(folder, "finetune", "metrics.jsonl") == {"forward_kl"}
+    assert parts(folder, "finetune", "metrics.jsonl") == {"forward_kl", "cross_entropy"}
 
 
 def test_a_second_run_does_nothing_again(copy: Path) -> None:
@@ -142,18 +144,16 @@ def test_killed_while_it_captures_it_ends_with_the_same_bytes(
     assert hashes(copy) == hashes(whole[0])
 
 
-def test_other_draws_are_captured_without_asking_again(
-    whole: tuple[Path, Notes], copy: Path
-) -> None:
-    notes = run(copy, "signals.draws=6")
+def test_another_k_is_captured_without_asking_again(whole: tuple[Path, Notes], copy: Path) -> None:
+    notes = run(copy, "signals.k=4")
     assert notes.skipped == ["generate"]
     before, after = hashes(whole[0]), hashes(copy)
     assert before.keys() == after.keys()
     assert all(after[name] != before[name] for name in before)
     settings = yaml.safe_load((copy / "run" / "config.yaml").read_text(encoding="utf-8"))
-    assert settings["signals"]["draws"] == 6
+    assert settings["signals"]["k"] == 4
     manifest = json.loads((copy / "run" / "run.json").read_bytes())
-    assert manifest["config"]["signals"]["draws"] == 6
+    assert manifest["config"]["signals"]["k"] == 4
     # And back: the answers are the same, so are the signals and the student.
     assert run(copy).skipped == ["generate"]
     assert hashes(copy) == before
@@ -225,7 +225,7 @@ def cli(copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     return call
 
 
-TRAIN = "run/signals/sampled/train"
+TRAIN = "run/signals/topk/train"
 SETS = [word for override in SHORT for word in ("--set", override)]
 CAPTURE = ("signals", "capture", "distill.yaml", "--run", "run", *SETS)
 
@@ -233,7 +233,7 @@ CAPTURE = ("signals", "capture", "distill.yaml", "--run", "run", *SETS)
 def test_the_command_line_captures_once(copy: Path, cli: Cli) -> None:
     shutil.rmtree(copy / "run" / "signals")
     code, output, _ = cli(*CAPTURE)
-    assert code == 0 and "sampled_tokens: " in output
+    assert code == 0 and "topk_tokens: " in output
     assert "signals: 1/1 already done" in cli(*CAPTURE)[2]
     code, output, _ = cli(*CAPTURE, "--set", "finetune.objective=cross_entropy")
     assert code == 0 and "the objective needs no signals" in output
@@ -241,7 +241,7 @@ def test_the_command_line_captures_once(copy: Path, cli: Cli) -> None:
 
 def test_the_command_line_inspects_and_finds_damage(copy: Path, cli: Cli) -> None:
     shown = cli("signals", "inspect", TRAIN)[1]
-    assert "mwalimu signals 1: kind sampled" in shown and "draws 12" in shown
+    assert "mwalimu signals 1: kind topk" in shown and "k 16" in shown
     assert "32 rows" in shown
     code, output, _ = cli("signals", "verify", TRAIN)
     assert code == 0 and output.count("whole") == 4

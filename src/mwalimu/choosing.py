@@ -88,7 +88,10 @@ def choose(config: Config) -> Choice:
     if asked:
         return _asked(config, asked, match)
     if match.same:
-        parts = (PartConfig(kind="forward_kl"),)
+        # The answers themselves beside the doubts about them: the better of the two, or as good as
+        # it, wherever both were measured (docs/log.md).
+        doubts = PartConfig(kind="forward_kl", weight=0.5)
+        parts = (doubts, PartConfig(kind="cross_entropy", weight=0.5))
         what = "the teacher's distribution, token by token"
         return _chosen(config, parts, f"{what}: {match.common:,} ids mean the same to both")
     both = (PartConfig(kind="chunk_likelihood"), PartConfig(kind=CROSS_ENTROPY))
@@ -318,7 +321,7 @@ def _teacher_for(config: Config, parts: Sequence[PartConfig]) -> str:
 
 
 def _encoding_for(config: Config, parts: Sequence[PartConfig], teacher: str) -> str:
-    """The distribution's encoding: draws for the forward KL, the best tokens for all others."""
+    """The distribution's encoding: the best tokens where nothing else is asked for."""
     divergences = [part for part in parts if part.kind in DIVERGENCES]
     linear = all(part.kind == "forward_kl" for part in divergences)
     wanted = config.signals.encoding
@@ -331,7 +334,7 @@ def _encoding_for(config: Config, parts: Sequence[PartConfig], teacher: str) -> 
             fix="use temperature 1, or a teacher of kind local",
         )
     if wanted == "auto":
-        return "sampled" if linear and local else "topk"
+        return "topk"
     if not cached:
         return wanted
     if wanted not in ("sampled", "topk", "dense"):

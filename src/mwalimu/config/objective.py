@@ -110,7 +110,7 @@ class SignalsConfig(Section):
         "auto", description="of the distribution; what the objective needs if auto"
     )
     draws: int = Field(12, ge=1, le=64, description="of sampled")
-    k: int = Field(32, ge=1, le=255, description="of topk: entries at most")
+    k: int = Field(16, ge=1, le=255, description="of topk: entries at most")
     top_p: float = Field(0.999, gt=0, le=1, description="of topk: mass after which a token is cut")
     hidden_dtype: Literal["float16", "int8"] = "float16"
     batch_size: int = Field(16, ge=1, description="rows that the teacher scores at once")

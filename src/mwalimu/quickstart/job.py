@@ -23,8 +23,6 @@ FINETUNE = {
     "adam_beta2": 0.98,
     "patience": 9,
     "save_every": 1000,
-    # The greedy answers teach this student more than the teacher's doubts about them (docs/log.md).
-    "objective": "cross_entropy",
 }
 LABELLED_EPOCHS = 40  # the baseline has few rows: as many steps as it can use
 
