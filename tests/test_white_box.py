@@ -68,6 +68,7 @@ def write_short_job(folder: Path) -> None:
     """Without held-out rows: nothing is evaluated."""
     path = write_job(folder, rows=ROWS)
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    del config["finetune"]["objective"]  # auto
     config["data"] = {split: f"data/{split}.jsonl" for split in ROWS}
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
 
