@@ -17,11 +17,11 @@ ROWS = {"train": 13000, "validation": 300, "test": 600, "labelled": 150}
 FINETUNE = {
     "learning_rate": 3.5e-3,
     "batch_size": 16,
-    "epochs": 12,
+    "epochs": 11,
     "warmup_ratio": 0.03,
     "weight_decay": 0.2,
     "adam_beta2": 0.98,
-    "patience": 12,
+    "patience": 11,
     "save_every": 1000,
     # So small a student is graded by its first choice: the teacher's doubts thin its margins.
     "objective": "cross_entropy",
