@@ -20,7 +20,12 @@ from tests.model_server import ModelServer
 
 KILLS = 10
 ROWS = {"train": 200, "validation": 40, "test": 40, "labelled": 20}
-SHORT = ("finetune.epochs=2", "finetune.save_every=2", "evaluate.labelled_epochs=2")
+SHORT = (
+    "finetune.epochs=2",
+    "finetune.save_every=2",
+    "finetune.objective=auto",
+    "evaluate.labelled_epochs=2",
+)
 SAME = ("generate/train.jsonl", "generate/validation.jsonl", "finetune/student/model.safetensors")
 
 
@@ -96,7 +101,7 @@ def test_the_student_learns_the_distribution_and_the_baseline_its_labels(
         lines = map(json.loads, path.read_bytes().splitlines())
         return {name for line in lines for name in line.get("parts", {})}
 
-    assert parts(folder / "finetune" / "metrics.jsonl") == {"forward_kl"}
+    assert parts(folder / "finetune" / "metrics.jsonl") == {"forward_kl", "cross_entropy"}
     labels = folder / "evaluate" / "arms" / "student-labels"
     assert parts(labels / "metrics.jsonl") == {"cross_entropy"}
 

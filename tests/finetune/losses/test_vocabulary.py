@@ -169,7 +169,7 @@ def test_schedules_are_read_at_the_progress_of_the_step(
 
 def test_draws_stand_for_the_distribution(tmp_path: Path, pair: Pair, teacher: Exact) -> None:
     objective = {"kind": "forward_kl", "temperature": 1.5}
-    one = taught(tmp_path, config_of(pair, objective, signals={"draws": 64}))
+    one = taught(tmp_path, config_of(pair, objective, signals={"encoding": "sampled", "draws": 64}))
     shares: dict[bytes, torch.Tensor] = {}
     off = expected = 0.0
     for index, row in enumerate(one.encoded):

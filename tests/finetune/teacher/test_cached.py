@@ -142,7 +142,8 @@ def test_every_turn_of_a_row_that_teaches_all_is_found(tmp_path: Path, pair: Pai
 
 def test_a_conversation_in_both_splits_hides_no_other(tmp_path: Path, pair: Pair) -> None:
     train, validation = sums(6), [*sums(2), *sums(6, seed=1)]
-    config = config_of(pair, ["forward_kl", {"kind": "hidden", "layers": [[0, 0]]}])
+    objective = ["forward_kl", {"kind": "hidden", "layers": [[0, 0]]}]
+    config = config_of(pair, objective, signals={"encoding": "sampled"})
     run = captured(tmp_path, config, train, validation)
     tokenizer = make_tokenizer()
     encoded = encode_splits(tokenizer, train, validation, 64)

@@ -218,7 +218,7 @@ def job(pair: Pair, url: str, objective: Any = "auto", **sections: Any) -> Any:
 def test_a_server_that_scores_makes_live_and_on_policy_possible(pair: Pair) -> None:
     url = "http://localhost:9/v1"
     cached = choose(job(pair, url)).config
-    assert [part.kind for part in cached.finetune.objective] == ["forward_kl"]
+    assert [part.kind for part in cached.finetune.objective] == ["forward_kl", "cross_entropy"]
     assert needed_signals(cached) == ("topk",) and cached.signals.k == 20
     own = choose(job(pair, url, "jsd", finetune={"on_policy": {}}, signals={"k": 40})).config
     assert own.finetune.teacher == "cached" and own.signals.k == 40
