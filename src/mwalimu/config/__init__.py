@@ -21,13 +21,13 @@ from mwalimu.config.settings import (
     DataConfig,
     EnsembleConfig,
     EvaluateConfig,
-    FinetuneConfig,
     GenerateConfig,
     Kind,
-    StudentConfig,
     Task,
     TeacherConfig,
 )
+from mwalimu.config.student import StudentConfig
+from mwalimu.config.training import FinetuneConfig
 
 __all__ = [
     "DIVERGENCES",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from mwalimu.config.objective import OnPolicyConfig, PartConfig, SignalsConfig, read_objective
+from mwalimu.config.objective import SignalsConfig
 from mwalimu.config.section import Section
+from mwalimu.config.student import StudentConfig
+from mwalimu.config.training import FinetuneConfig
 
 Task = Literal["nli", "conversation", "qa", "math", "summarization", "classification", "generic"]
 TASKS: tuple[str, ...] = get_args(Task)
@@ -125,21 +127,6 @@ class EnsembleConfig(Section):
         return self
 
 
-class StudentConfig(Section):
-    """`model` is a folder or hub id; a folder with a config and no weights starts from `seed`."""
-
-    model: str
-    method: Literal["full", "lora"] = "lora"
-    lora_rank: int = Field(16, ge=1)
-    lora_alpha: int = Field(32, ge=1)
-    lora_dropout: float = Field(0.0, ge=0, lt=1)
-    max_length: int | None = Field(
-        None, ge=8, description="tokens of a row; 2048, or the student's context if that is less"
-    )
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    trust_remote_code: bool = False
-
-
 class GenerateConfig(Section):
     min_ok: float = Field(1.0, ge=0, le=1, description="accepted share below this is a failure")
     deduplicate: bool = True
@@ -167,29 +154,6 @@ class BudgetConfig(Section):
     usd: float | None = Field(None, gt=0)
     tokens: int | None = Field(None, ge=1)
     requests: int | None = Field(None, ge=1)
-
-
-Objective = Annotated[tuple[PartConfig, ...], BeforeValidator(read_objective)]
-
-
-class FinetuneConfig(Section):
-    learning_rate: float = Field(2e-5, gt=0)
-    batch_size: int = Field(8, ge=1, description="rows of one forward pass")
-    accumulation: int = Field(1, ge=1)
-    epochs: int = Field(3, ge=1)
-    warmup_ratio: float = Field(0.05, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
-    adam_beta2: float = Field(0.999, gt=0, lt=1, description="lower for models from scratch")
-    max_grad_norm: float = Field(1.0, gt=0)
-    patience: int = Field(2, ge=1, description="epochs without a better validation loss")
-    save_every: int = Field(200, ge=1, description="optimiser steps between checkpoints")
-    objective: Objective = Field(
-        (), description="auto (no part), a kind of loss, or parts with weights and temperatures"
-    )
-    teacher: Literal["auto", "cached", "live"] = Field(
-        "auto", description="where the teacher's distribution comes from: cached unless impossible"
-    )
-    on_policy: OnPolicyConfig | None = None
 
 
 class EvaluateConfig(Section):
