@@ -114,7 +114,8 @@ def check_scores(config: Config) -> None:
     """
     if config.teacher.scoring == "none" or not learns_from_teacher(config.finetune.objective):
         return
-    from mwalimu.teachers.prompt_scores import ServedScores, probe_ids, tokenizer_of
+    from mwalimu.teachers.prompt_scores import ServedScores, probe_ids
+    from mwalimu.teachers.tokenizer import tokenizer_of
 
     probe = probe_ids(tokenizer_of(config.teacher))
     ServedScores(config.teacher, config.signals.k, max(probe) + 1, probe).close()

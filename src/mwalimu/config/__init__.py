@@ -1,7 +1,12 @@
 """`distill.yaml`: typed, loaded, overridden and validated once. Imports no torch."""
 
 from mwalimu.config.loading import apply_override, build_config, dump_config, load_config
-from mwalimu.config.needs import capture_temperature, learns_from_teacher, needed_signals
+from mwalimu.config.needs import (
+    capture_temperature,
+    learns_from_teacher,
+    needed_signals,
+    teacher_layers,
+)
 from mwalimu.config.objective import (
     DIVERGENCES,
     ENCODINGS,
@@ -60,4 +65,5 @@ __all__ = [
     "needed_signals",
     "public_config",
     "secrets_of",
+    "teacher_layers",
 ]

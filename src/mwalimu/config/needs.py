@@ -34,3 +34,10 @@ def capture_temperature(config: Config) -> float:
 
 def learns_from_teacher(parts: tuple[PartConfig, ...]) -> bool:
     return any(part.kind != "cross_entropy" for part in parts)
+
+
+def teacher_layers(parts: tuple[PartConfig, ...], kind: str) -> tuple[int, ...]:
+    """The teacher's side of the layer pairs, which have been written out by now."""
+    layers = [part.layers for part in parts if part.kind == kind]
+    pairs = [pair for chosen in layers if not isinstance(chosen, str) for pair in chosen]
+    return tuple(sorted({teacher for _, teacher in pairs}))

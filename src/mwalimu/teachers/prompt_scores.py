@@ -21,9 +21,7 @@ import numpy as np
 import orjson
 
 from mwalimu.config import TeacherConfig
-from mwalimu.data.loading import CannotLoad, load_tokenizer
-from mwalimu.data.tokenize import prepare_tokenizer
-from mwalimu.errors import TeacherError, TeacherUnreachable, UnknownTeacherModel
+from mwalimu.errors import TeacherError, TeacherUnreachable
 from mwalimu.teachers.base import RowError, TransientError
 from mwalimu.teachers.http import HttpTransport
 from mwalimu.teachers.loop_thread import LoopThread
@@ -31,10 +29,10 @@ from mwalimu.teachers.openai_chat import OpenAIChat
 from mwalimu.teachers.score_wires import NO_MASS, Entries, NotScored, score_wire
 from mwalimu.teachers.served import ServedTeacher
 from mwalimu.teachers.status import judge, public_url
+from mwalimu.teachers.unreported import unreported_mass
 
 BACKOFF_S, BACKOFF_CAP_S = 0.5, 30.0
 ROUNDING = 0.02  # of log-probabilities in 16 bits, above 0, and of the sum of what they are of
-LEAST_TAIL = 2.0**-24  # 1 minus a sum of float32 probabilities is no finer
 SAME_WITHIN = 0.5  # nats a token, far more than other company in a batch makes in 16 bits
 PROBE = (
     "The price of 12 apples and 3 pears rose by a fifth last week. Who buys fruit in winter? Those "
@@ -216,32 +214,12 @@ class PromptScores:
         return best[: self.k] + [token for token in best[self.k :] if token == label]
 
     def _rest(self, entries: Entries, kept: Sequence[int]) -> float:
-        """The mass outside of `kept`: of what was reported, and of what was not.
-
-        Where the second is lost in rounding, it is still known that no token outside is likelier
-        than the last of the best.
-        """
-        reported = sorted(map(math.exp, entries.values()), reverse=True)
-        least = reported[: self.k][-1]
-        unreported = max(1 - math.fsum(reported), LEAST_TAIL)
-        unreported = min(unreported, max(0, self.vocabulary - len(entries)) * least)
+        """The mass outside of `kept`: of what was reported, and of what was not."""
+        least = sorted(entries.values(), reverse=True)[: self.k][-1]
+        reported = math.fsum(map(math.exp, entries.values()))
+        unreported = unreported_mass(reported, self.vocabulary - len(entries), least)
         others = entries.keys() - set(kept)
         return unreported + math.fsum(math.exp(entries[token]) for token in others)
-
-
-def tokenizer_of(config: TeacherConfig) -> Any:
-    """A served teacher's, ready to write prompts. Raises UnknownTeacherModel."""
-    name = config.tokenizer or config.model
-    try:
-        tokenizer = load_tokenizer(name)
-    except CannotLoad as error:
-        raise UnknownTeacherModel(
-            f"its tokenizer cannot be read ({error})",
-            where=name,
-            fix="name a transformers folder or a hub id in teacher.tokenizer",
-        ) from None
-    prepare_tokenizer(tokenizer)
-    return tokenizer
 
 
 def probe_ids(tokenizer: Any) -> list[int]:

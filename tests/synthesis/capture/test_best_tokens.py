@@ -4,7 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mwalimu.synthesis.capture.best_tokens import ROUNDING, BestTokens
+from mwalimu.synthesis.capture.best_tokens import BestTokens
+from mwalimu.teachers.unreported import ROUNDING
 
 
 def logs(*probabilities: float) -> dict[int, float]:

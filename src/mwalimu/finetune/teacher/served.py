@@ -22,8 +22,8 @@ from mwalimu.teachers.prompt_scores import (
     Scores,
     ServedScores,
     probe_ids,
-    tokenizer_of,
 )
+from mwalimu.teachers.tokenizer import tokenizer_of
 
 NO_LIMIT = 1 << 30  # how long a prompt may be, only the server knows
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import torch
 
-from mwalimu.config import DIVERGENCES, PartConfig
+from mwalimu.config import DIVERGENCES, PartConfig, teacher_layers
 from mwalimu.data.collate import Batch
 from mwalimu.objectives.attention import Attention
 from mwalimu.objectives.cross_tokenizer import ChunkLikelihoods
@@ -103,10 +103,3 @@ class Mixed:
     def close(self) -> None:
         self.cached.close()
         self.live.close()
-
-
-def teacher_layers(parts: tuple[PartConfig, ...], kind: str) -> tuple[int, ...]:
-    """The teacher's side of the layer pairs, which have been written out by now."""
-    layers = [part.layers for part in parts if part.kind == kind]
-    pairs = [pair for chosen in layers if not isinstance(chosen, str) for pair in chosen]
-    return tuple(sorted({teacher for _, teacher in pairs}))

@@ -1,8 +1,6 @@
 """The best tokens that somebody reports, with their log-probabilities, as a whole distribution.
 
-What is not reported is one tail. Its mass is 1 less all that is reported; where that is lost in the
-rounding of the numbers, it is still known that no token outside is likelier than the last in the
-list.
+What is not reported is one tail.
 """
 
 from __future__ import annotations
@@ -13,10 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mwalimu.signals import TopK
+from mwalimu.teachers.unreported import most_outside, unreported_mass
 
-ROUNDING = 1e-6
-"""A log-probability in float32 is a difference of numbers around 16, whose last bit this is: a mass
-below it cannot be told from none."""
 INCONSISTENT = 1e-3  # more than any rounding makes of a sum
 IMPOSSIBLE = -100.0  # servers write -9999, or minus infinity, for "not reported"
 
@@ -45,11 +41,12 @@ class BestTokens:
         """
         likely = {i: value for i, value in known.items() if value > IMPOSSIBLE}
         listed = [*likely.values(), *(value for value in unknown if value > IMPOSSIBLE)]
-        outside = 1 - math.fsum(map(math.exp, listed))
-        largest = self._most_outside(len(listed), best)
-        if not -INCONSISTENT <= outside <= largest + INCONSISTENT:
+        reported = math.fsum(map(math.exp, listed))
+        # No list, no bound.
+        bound = (self.vocabulary - len(listed), min(best)) if best else (1, 0.0)
+        if not -INCONSISTENT <= 1 - reported <= most_outside(*bound) + INCONSISTENT:
             raise ValueError("no distribution has these log-probabilities")
-        outside = min(max(outside, ROUNDING), largest)
+        outside = unreported_mass(reported, *bound)
         order = sorted(likely, key=lambda i: (-likely[i], i))
         size = self._size([likely[i] for i in order])
         dropped = [*(likely[i] for i in order[size:]), *listed[len(likely) :]]
@@ -67,12 +64,6 @@ class BestTokens:
             np.array(self._sizes, np.uint8),
             np.array(self._tails, np.float32),
         )
-
-    def _most_outside(self, listed: int, best: Sequence[float]) -> float:
-        """The mass that the tokens outside can have, none of which is likelier than the last."""
-        if not best:
-            return 1.0
-        return min(1.0, max(0, self.vocabulary - listed) * math.exp(min(0.0, min(best))))
 
     def _size(self, ordered: Sequence[float]) -> int:
         """How many are kept."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mwalimu.config import Config, capture_temperature, needed_signals
+from mwalimu.config import Config, capture_temperature, needed_signals, teacher_layers
 from mwalimu.errors import ConfigError
 from mwalimu.synthesis.capture.scoring import Scorer
 
@@ -54,15 +54,8 @@ def _local(config: Config, store: Path) -> Scorer:
     from mwalimu.synthesis.capture.local import LocalScorer
     from mwalimu.synthesis.capture.stored import KeptScorer
 
-    scorer = LocalScorer(config, _hidden_layers(config))
+    scorer = LocalScorer(config, teacher_layers(config.finetune.objective, "hidden"))
     return scorer if "hidden" in scorer.names else KeptScorer(store, scorer)
-
-
-def _hidden_layers(config: Config) -> tuple[int, ...]:
-    """The teacher's, of the layer pairs, which have been written out by now."""
-    parts = [part.layers for part in config.finetune.objective if part.kind == "hidden"]
-    pairs = [pair for layers in parts if not isinstance(layers, str) for pair in layers]
-    return tuple(sorted({teacher for _, teacher in pairs}))
 
 
 def _check_reported(config: Config) -> None:

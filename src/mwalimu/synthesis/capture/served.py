@@ -32,8 +32,8 @@ from mwalimu.teachers.prompt_scores import (
     Scores,
     ServedScores,
     probe_ids,
-    tokenizer_of,
 )
+from mwalimu.teachers.tokenizer import tokenizer_of
 
 
 class ServedScorer:

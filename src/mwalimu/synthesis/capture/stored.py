@@ -17,10 +17,7 @@ import orjson
 from mwalimu.config import Config, needed_signals
 from mwalimu.data.examples import Example
 from mwalimu.data.kept import unpack
-from mwalimu.data.loading import CannotLoad, load_tokenizer
-from mwalimu.data.tokenize import prepare_tokenizer
 from mwalimu.data.vocabulary import vocabulary_fingerprint, vocabulary_size
-from mwalimu.errors import UnknownTeacherModel
 from mwalimu.run import fingerprint
 from mwalimu.signals import Encoding, Identity, RealisedEncoding, TopKEncoding
 from mwalimu.synthesis.ask import NO_MEANING
@@ -30,6 +27,7 @@ from mwalimu.synthesis.capture.reported import Reported
 from mwalimu.synthesis.capture.scoring import Result, Scored, encode, spelled_lengths, targets_of
 from mwalimu.synthesis.store import AnswerStore
 from mwalimu.teachers.factory import build_teacher
+from mwalimu.teachers.tokenizer import tokenizer_of
 
 
 class StoredAnswers:
@@ -61,7 +59,7 @@ class StoredScorer:
         self.answers = StoredAnswers(folder)
         teacher = build_teacher(config.teacher)
         self._parse = teacher.parse
-        self.tokenizer = _tokenizer(config.teacher.tokenizer or config.teacher.model)
+        self.tokenizer = tokenizer_of(config.teacher)
         self.vocabulary = config.signals.vocabulary or vocabulary_size(self.tokenizer)
         self.identity = Identity(
             teacher=teacher.info.model,
@@ -151,16 +149,3 @@ class KeptScorer:
         if "realised" in self.rest.names:
             lengths = spelled_lengths(self.rest.tokenizer, row, example)
         return Scored(row.key, row.target_crc, signals_of(unpack(kept["arrays"]), lengths))
-
-
-def _tokenizer(name: str) -> Any:
-    try:
-        tokenizer = load_tokenizer(name)
-    except CannotLoad as error:
-        raise UnknownTeacherModel(
-            f"its tokenizer cannot be read ({error})",
-            where=name,
-            fix="name a transformers folder or a hub id in teacher.tokenizer",
-        ) from None
-    prepare_tokenizer(tokenizer)
-    return tokenizer
