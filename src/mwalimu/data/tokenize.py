@@ -12,7 +12,6 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,7 +19,7 @@ import numpy as np
 from jinja2 import TemplateError
 
 from mwalimu.data.record import Json, Message
-from mwalimu.data.tool_rendering import ToolSupport, adapt, find_support
+from mwalimu.data.template import ANSWER, TemplateFacts, render, try_out
 from mwalimu.errors import NoTargetTokens, StudentError
 
 Chat = Sequence[Message | Mapping[str, Any]]
@@ -38,7 +37,6 @@ FALLBACK_TEMPLATE = (
 _MARK_OPEN, _MARK_CLOSE = "\ue0fe", "\ue0ff"
 _MARK = re.compile(r"(?:\ue0fe|\\ue0fe)(\d+)(?:\ue0ff|\\ue0ff)")
 _FORGED = r"\ue0fe|\ue0ff|\\ue0f[ef]"  # written by a user, these are text too
-_ANSWER = "mwalimu answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ class _Control:
     ids: frozenset[int]
     pattern: re.Pattern[str]
     end_of_turn: int
-    support: ToolSupport
+    facts: TemplateFacts
 
 
 _CONTROL: WeakKeyDictionary[Any, _Control] = WeakKeyDictionary()
@@ -147,33 +145,34 @@ def _adapted(
     tokenizer: Any, messages: Chat, tools: Sequence[Json]
 ) -> tuple[list[Json], list[Json]]:
     plain = [m.to_json() if isinstance(m, Message) else dict(m) for m in messages]
-    return adapt(plain, tools, _control(tokenizer).support)
+    return _control(tokenizer).facts.adapted(plain, tools)
 
 
 def _encode_chat(tokenizer: Any, chat: list[Json], tools: list[Json]) -> list[int]:
     marks = _Marks(_control(tokenizer).pattern)
-    text = _render(tokenizer, marks.put(chat), marks.put(tools), add_generation_prompt=True)
+    text = render(tokenizer, marks.put(chat), marks.put(tools), add_generation_prompt=True)
     return _encode_marked(tokenizer, text, marks.spelled)
 
 
 def _encode_answer(tokenizer: Any, chat: list[Json], tools: list[Json]) -> list[int]:
-    """The last message and its end of turn.
+    """The last message, as the template writes it, and its end of turn.
 
     A call is what the template writes for it: the chat with it, less the chat up to it. What
     follows the first end of turn is left out, since generation ends there.
     """
     end = end_of_turn_id(tokenizer)
     if not chat[-1].get("tool_calls"):
-        return [*_encode_text(tokenizer, chat[-1]["content"]), end]
+        answer = _control(tokenizer).facts.trimmed(chat[-1]["content"])
+        return [*_encode_text(tokenizer, answer), end]
     marks = _Marks(_control(tokenizer).pattern)
     chat, tools = marks.put(chat), marks.put(tools)
-    text = _render(tokenizer, chat, tools, add_generation_prompt=False)
-    stand_in = [*chat[:-1], {"role": "assistant", "content": _ANSWER}]
-    spoken = _render(tokenizer, stand_in, tools, add_generation_prompt=False)
+    text = render(tokenizer, chat, tools, add_generation_prompt=False)
+    stand_in = [*chat[:-1], {"role": "assistant", "content": ANSWER}]
+    spoken = render(tokenizer, stand_in, tools, add_generation_prompt=False)
     # The first is where a plain answer would begin; some templates begin a call before its space.
     starts = (
-        spoken.rpartition(_ANSWER)[0],
-        _render(tokenizer, chat[:-1], tools, add_generation_prompt=True),
+        spoken.rpartition(ANSWER)[0],
+        render(tokenizer, chat[:-1], tools, add_generation_prompt=True),
     )
     start = next((start for start in starts if text.startswith(start)), None)
     if start is None:
@@ -200,32 +199,6 @@ class _Marks:
     def _mark(self, match: re.Match[str]) -> str:
         self.spelled.append(match.group())
         return f"{_MARK_OPEN}{len(self.spelled) - 1}{_MARK_CLOSE}"
-
-
-def _render(
-    tokenizer: Any, chat: list[Json], tools: Sequence[Json] = (), *, add_generation_prompt: bool
-) -> str:
-    """The template's text; a system turn joins the first user turn where the template has none.
-
-    Raises TemplateError.
-    """
-    options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": add_generation_prompt}
-    if tools:
-        options["tools"] = list(tools)
-    try:
-        return _apply(tokenizer, chat, options)
-    except TemplateError:
-        if len(chat) < 2 or chat[0]["role"] != "system":
-            raise
-    joined = f"{chat[0]['content']}\n\n{chat[1]['content']}"
-    return _apply(tokenizer, [{**chat[1], "content": joined}, *chat[2:]], options)
-
-
-def _apply(tokenizer: Any, chat: list[Json], options: dict[str, Any]) -> str:
-    try:
-        return str(tokenizer.apply_chat_template(chat, **options))
-    except TypeError as error:  # the template's own: it joins what cannot be joined
-        raise TemplateError(str(error)) from error
 
 
 def _encode_template(tokenizer: Any, text: str) -> list[int]:
@@ -266,14 +239,17 @@ def _control(tokenizer: Any) -> _Control:
 
 
 def _find_control(tokenizer: Any) -> _Control:
-    special = {i: str(t) for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+    facts = try_out(tokenizer)
+    added = tokenizer.added_tokens_decoder
+    special = {i: str(token) for i, token in added.items() if token.special}
     special |= dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
-    special.pop(tokenizer.unk_token_id, None)
+    tail = _encode_template(tokenizer, facts.tail)
+    # Where the end of a turn is an added token like any other, it is control all the same.
+    ends = [i for i in tail if i in special] or [i for i in tail if i in added]
+    end_of_turn = ends[0] if ends else tokenizer.eos_token_id
+    special.setdefault(end_of_turn, str(added.get(end_of_turn, "")))
     spellings = sorted((s for s in special.values() if s), key=len, reverse=True)
     pattern = re.compile("|".join([*map(re.escape, spellings), _FORGED]))
-    turn = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _ANSWER}]
-    tail = _render(tokenizer, turn, add_generation_prompt=False).rpartition(_ANSWER)[2]
-    ends = [i for i in _encode_template(tokenizer, tail) if i in special]
-    end_of_turn = ends[0] if ends else tokenizer.eos_token_id
-    support = find_support(partial(_render, tokenizer, add_generation_prompt=False))
-    return _Control(tokenizer.chat_template, frozenset(special), pattern, end_of_turn, support)
+    meant = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, end_of_turn}
+    ids = frozenset(i for i in special if i != tokenizer.unk_token_id or i in meant)
+    return _Control(tokenizer.chat_template, ids, pattern, end_of_turn, facts)

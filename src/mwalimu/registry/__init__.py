@@ -1,20 +1,29 @@
-"""Known teachers by name: where each is served, what it returns and costs, what its terms allow.
+"""Known models by name. Teachers: where each is served, what it returns and costs, what its terms
+allow. Students: hub id, shape, what they need to be trained.
 
-`models.yaml` ships; `~/.config/mwalimu/models.yaml` and `.mwalimu/models.yaml`, of the same format,
-add to it. Nothing here imports the config: the config asks `resolve` to complete a teacher.
+`models.yaml` and `students.yaml` ship; `~/.config/mwalimu/models.yaml` and `.mwalimu/models.yaml`,
+of the same format, add to them. Nothing here imports the config: the config asks `resolve` to
+complete a teacher and `resolve_student` for a student's hub id.
 """
 
-from mwalimu.registry.catalogue import Licence, Model, Price, Route, find, load
+from mwalimu.registry.catalogue import Licence, Model, Price, Route, Student, find, load
 from mwalimu.registry.routing import resolve, search, terms_notice
+from mwalimu.registry.shape import Shape
+from mwalimu.registry.students import find_student, resolve_student, search_students
 
 __all__ = [
     "Licence",
     "Model",
     "Price",
     "Route",
+    "Shape",
+    "Student",
     "find",
+    "find_student",
     "load",
     "resolve",
+    "resolve_student",
     "search",
+    "search_students",
     "terms_notice",
 ]

@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from mwalimu.errors import ConfigError
+from mwalimu.registry.reading import known, mapping, read_sections, typed
+from mwalimu.registry.shape import Shape
 
 SHIPPED = Path(__file__).with_name("models.yaml")
-SECTIONS = ("hosts", "licences", "models")
+SHIPPED_STUDENTS = Path(__file__).with_name("students.yaml")
+SECTIONS = ("hosts", "licences", "models", "students")
 Kind = Literal["openai_compatible", "anthropic", "azure", "vllm", "local"]
-T = TypeVar("T")
+T = TypeVar("T", "Model", "Student")
 
 _STRICT = ConfigDict(extra="forbid")
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -45,12 +46,16 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Licence:
-    """`training`: whether the terms let other models learn from the output; `terms` in a clause."""
+    """`training`: whether the terms let other models learn from the output; `terms` in a clause.
+
+    `derivatives`: what they ask of a model that was made out of the weights.
+    """
 
     name: str
     url: str
     training: Literal["allowed", "conditions", "restricted"]
     terms: str
+    derivatives: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -125,16 +130,41 @@ class Model:
             yield from (route.model, *route.snapshots)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Student:
+    """A model that is trained here: `weights` is its hub id, `context` is in tokens."""
+
+    name: str
+    family: str
+    licence: Licence
+    context: int
+    weights: str
+    shape: Shape
+    aliases: tuple[str, ...] = ()
+    note: str = ""
+
+    def names(self) -> Iterator[str]:
+        """Everything that means this student, its own name first."""
+        yield self.name
+        yield from self.aliases
+        yield self.weights
+
+
 @plain_dataclass(frozen=True)
 class Catalogue:
-    """`index` holds the models by every loose spelling of their names."""
+    """`index` holds the models by every loose spelling of their names, as do the students'."""
 
     hosts: Mapping[str, Host]
     models: Mapping[str, Model]
     index: Mapping[str, Model]
+    students: Mapping[str, Student]
+    student_index: Mapping[str, Student]
 
     def find(self, name: str) -> Model | None:
         return self.index.get(loose(name))
+
+    def find_student(self, name: str) -> Student | None:
+        return self.student_index.get(loose(name))
 
 
 def loose(name: str) -> str:
@@ -167,47 +197,42 @@ def catalogue(extra: Sequence[Path] = ()) -> Catalogue:
 @lru_cache(maxsize=8)
 def _catalogue(files: tuple[tuple[Path, int], ...]) -> Catalogue:
     merged: dict[str, dict[str, tuple[Path, Any]]] = {section: {} for section in SECTIONS}
-    for path in (SHIPPED, *(path for path, _ in files)):
-        for section, entries in _read(path).items():
+    for path in (SHIPPED, SHIPPED_STUDENTS, *(path for path, _ in files)):
+        for section, entries in read_sections(path, SECTIONS).items():
             merged[section] |= {name: (path, entry) for name, entry in entries.items()}
     hosts = {n: _host(n, path, entry) for n, (path, entry) in merged["hosts"].items()}
     licences = {
-        n: _typed(Licence, entry, path, f"licences.{n}")
+        n: typed(Licence, entry, path, f"licences.{n}")
         for n, (path, entry) in merged["licences"].items()
     }
     models = {
         n: _model(n, path, entry, hosts, licences) for n, (path, entry) in merged["models"].items()
     }
-    index: dict[str, Model] = {loose(name): model for name, model in models.items()}
+    students = {
+        n: _student(n, path, entry, licences) for n, (path, entry) in merged["students"].items()
+    }
+    return Catalogue(
+        hosts,
+        models,
+        _index(models, merged["models"]),
+        students,
+        _index(students, merged["students"]),
+    )
+
+
+def _index(entries: Mapping[str, T], places: Mapping[str, tuple[Path, Any]]) -> dict[str, T]:
+    index: dict[str, T] = {loose(name): entry for name, entry in entries.items()}
+    shipped = (SHIPPED, SHIPPED_STUDENTS)
     # What the user wrote last is what the user means.
-    for name in sorted(models, key=lambda name: merged["models"][name][0] == SHIPPED):
-        for spelling in models[name].names():
-            index.setdefault(loose(spelling), models[name])
-    return Catalogue(hosts, models, index)
-
-
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read ({error})", where=str(path)) from None
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        place = str(path) if line is None else f"{path}:{line + 1}"
-        raise ConfigError("is not valid YAML", where=place) from None
-    sections = _mapping(raw or {}, path, "the file")
-    for section, entries in sections.items():
-        if section not in SECTIONS:
-            raise ConfigError(
-                f"{section}: unknown key", where=str(path), fix=f"known: {', '.join(SECTIONS)}"
-            )
-        _mapping(entries, path, section)
-    return sections
+    for name in sorted(entries, key=lambda name: places[name][0] in shipped):
+        for spelling in entries[name].names():
+            index.setdefault(loose(spelling), entries[name])
+    return index
 
 
 def _host(name: str, path: Path, entry: Any) -> Host:
-    return _typed(
-        Host, {"name": name} | _mapping(entry, path, f"hosts.{name}"), path, f"hosts.{name}"
+    return typed(
+        Host, {"name": name} | mapping(entry, path, f"hosts.{name}"), path, f"hosts.{name}"
     )
 
 
@@ -215,15 +240,12 @@ def _model(
     name: str, path: Path, entry: Any, hosts: Mapping[str, Host], licences: Mapping[str, Licence]
 ) -> Model:
     key = f"models.{name}"
-    raw = {"name": name} | _mapping(entry, path, key)
-    licence = raw.get("licence")
-    if isinstance(licence, str):
-        raw["licence"] = _known(licences, licence, path, f"{key}.licence")
+    raw = _licensed(name, path, entry, licences, key)
     routes = raw.get("routes") or []
     if not isinstance(routes, list):
         raise ConfigError(f"{key}.routes: is not a list", where=str(path))
     raw["routes"] = [
-        _route(_mapping(route, path, f"{key}.routes.{i}"), hosts, path, f"{key}.routes.{i}")
+        _route(mapping(route, path, f"{key}.routes.{i}"), hosts, path, f"{key}.routes.{i}")
         for i, route in enumerate(routes)
     ]
     raw["routes"] += [
@@ -233,14 +255,30 @@ def _model(
     ]
     if not raw["routes"]:
         raise ConfigError(f"{key}.routes: there is no way to the model", where=str(path))
-    return _typed(Model, raw, path, key)
+    return typed(Model, raw, path, key)
+
+
+def _student(name: str, path: Path, entry: Any, licences: Mapping[str, Licence]) -> Student:
+    key = f"students.{name}"
+    return typed(Student, _licensed(name, path, entry, licences, key), path, key)
+
+
+def _licensed(
+    name: str, path: Path, entry: Any, licences: Mapping[str, Licence], key: str
+) -> dict[str, Any]:
+    """The entry with its name in it, and the licence that it names."""
+    raw = {"name": name} | mapping(entry, path, key)
+    licence = raw.get("licence")
+    if isinstance(licence, str):
+        raw["licence"] = known(licences, licence, path, f"{key}.licence")
+    return raw
 
 
 def _route(raw: dict[str, Any], hosts: Mapping[str, Host], path: Path, key: str) -> dict[str, Any]:
     name = raw.pop("host", None)
     if name is None:
         return raw
-    host = _known(hosts, name, path, f"{key}.host")
+    host = known(hosts, name, path, f"{key}.host")
     if isinstance(raw.get("price"), dict):
         batch = {"batch_factor": host.batch_factor}
         raw["price"] = batch | raw["price"]
@@ -249,27 +287,3 @@ def _route(raw: dict[str, Any], hosts: Mapping[str, Host], path: Path, key: str)
 
 def _from_host(host: Host) -> dict[str, Any]:
     return {name: getattr(host, name) for name in Endpoint.__dataclass_fields__}
-
-
-def _known(known: Mapping[str, T], name: Any, path: Path, key: str) -> T:
-    if name not in known:
-        raise ConfigError(
-            f"{key}: {name!r} is not known", where=str(path), fix=f"known: {', '.join(known)}"
-        )
-    return known[name]
-
-
-def _mapping(value: Any, path: Path, key: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-        raise ConfigError(f"{key}: is not a mapping of names", where=str(path))
-    return dict(value)
-
-
-def _typed(kind: type[T], raw: Any, path: Path, key: str) -> T:
-    try:
-        return TypeAdapter(kind).validate_python(raw)
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, (key, *item['loc'])))}: {item['msg']}" for item in error.errors()
-        ]
-        raise ConfigError("; ".join(problems), where=str(path)) from None

@@ -1,0 +1,62 @@
+"""From a student's name to its hub id, and what is known of it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from mwalimu.errors import ConfigError
+from mwalimu.registry.catalogue import Catalogue, Student, catalogue, loose
+
+SUGGESTED = 3
+LIKENESS = 0.5  # 'phi' is like 'phi-4-mini', 'gpt2' and 'student' are like none
+
+
+def find_student(name: str) -> Student | None:
+    """The student that `name` means: its own name, an alias, or its hub id."""
+    return catalogue().find_student(name)
+
+
+def search_students(words: Sequence[str] = ()) -> list[Student]:
+    """The student whose name the words are, or else those that every word fits."""
+    named = find_student(" ".join(words)) if words else None
+    return [named] if named else [s for s in catalogue().students.values() if _fits(s, words)]
+
+
+def resolve_student(model: str) -> str:
+    """The hub id that `model` means; a folder and a hub id stay as they are.
+
+    So does a name that is like none of the registry's: the hub has a few old models of one word.
+
+    Raises:
+        ConfigError: it is like a name of the registry, and is none; suggests the nearest.
+    """
+    if Path(model).is_dir():
+        return model
+    known = catalogue()
+    found = known.find_student(model)
+    if found is not None:
+        return found.weights
+    nearest = [] if "/" in model else _nearest(model, known)
+    if not nearest:
+        return model
+    raise ConfigError(
+        f"{model!r} is no folder here and no student that is known by name",
+        where="student.model",
+        fix=f"did you mean {' or '.join(nearest)}? 'mwalimu models --students' lists all; "
+        "or name a folder or a hub id",
+    )
+
+
+def _nearest(model: str, known: Catalogue) -> list[str]:
+    spellings = difflib.get_close_matches(
+        loose(model), known.student_index, n=2 * SUGGESTED, cutoff=LIKENESS
+    )
+    names = dict.fromkeys(known.student_index[spelling].name for spelling in spellings)
+    return list(names)[:SUGGESTED]
+
+
+def _fits(student: Student, words: Sequence[str]) -> bool:
+    texts = (student.family, *student.names())
+    return all(any(loose(word) in loose(text) for text in texts) for word in words)
