@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mwalimu.data.collate import collate
+from mwalimu.data.layout import PADDED
 from mwalimu.data.tokenize import Encoded, encode_example, end_of_turn_id
 from tests.finetune.jobs import sums
 from tests.finetune.models import make_rows
@@ -42,6 +43,24 @@ def test_every_row_learns_its_end_of_turn_even_if_padding_equals_it(pad: str) ->
     end = end_of_turn_id(tokenizer)
     assert int((batch.labels_N == end).sum()) == len(rows)
     assert batch.labels_N.numel() == sum(row.targets for row in rows)
+
+
+@pytest.mark.parametrize("slack", [0, 5, PADDED])
+def test_packed_rows_are_whole_in_one_line_and_their_targets_are_found(slack: int) -> None:
+    rows = make_rows(9)
+    random.Random(1).shuffle(rows)
+    batch = collate(rows, pad_id=7, device=CPU, slack=slack)
+    flat_P, starts = batch.ids_BT.flatten(), batch.layout.starts.tolist()
+    assert batch.ids_BT.shape == batch.layout.shape
+    assert torch.equal(flat_P[batch.positions_N + 1], batch.labels_N)
+    assert torch.equal(batch.places_N, batch.positions_N)
+    positions = batch.positions_N.split(batch.sizes_B.tolist())
+    for row, own, start, end in zip(rows, positions, starts, starts[1:], strict=False):
+        line = flat_P[start:end].tolist()
+        assert line == row.ids + [7] * (end - start - len(row.ids))
+        expected = range(len(row.ids) - row.targets - 1, len(row.ids) - 1)
+        assert (own - start).tolist() == list(expected)
+    assert len(flat_P) == starts[-1]
 
 
 def test_targets_come_row_by_row_whatever_the_order() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mwalimu.objectives import head_gradients
+from mwalimu.objectives import chunking
 from mwalimu.objectives.head import Head
 
 HIDDEN, ROWS = 5, 13
@@ -62,8 +62,8 @@ def parameters(head: Head) -> list[torch.Tensor]:
 
 
 def three_tokens_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(head_gradients, "CHUNK_BYTES", {"cpu": 0})
-    monkeypatch.setattr(head_gradients, "MIN_CHUNK", 3)
+    monkeypatch.setattr(chunking, "CHUNK_BYTES", {"cpu": 0})
+    monkeypatch.setattr(chunking, "MIN_CHUNK", 3)
 
 
 class _Largest(TorchDispatchMode):

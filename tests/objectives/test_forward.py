@@ -33,7 +33,7 @@ def test_a_hook_does_not_stay_behind() -> None:
     model = make_model()
     batch = to_batches(make_rows(2), 2)[0]
     forward = Forward(model)
-    forward._compact(batch.ids_BT, batch.positions_N)
+    forward._compact({"input_ids": batch.ids_BT}, batch.positions_N)
     assert model(input_ids=batch.ids_BT).logits.shape[:2] == batch.ids_BT.shape
 
 

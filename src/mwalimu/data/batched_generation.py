@@ -5,9 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mwalimu.data.kept import Arrays, Kept
+from mwalimu.data.longrope import answered_alike, rope_limit
 from mwalimu.data.token_scores import ScoreRecorder, TokenScore, TokenTexts
 from mwalimu.data.vocabulary import vocabulary_size
 
@@ -64,6 +66,41 @@ def generate_batch(
     many alternatives a token: what `token_scores` records, whatever the sampling. With `kept` each
     that ended by its own token has its `distribution`, whose draws depend on its key of `keys`.
     """
+    answer = partial(
+        _generate_alike,
+        model,
+        tokenizer,
+        ends=ends,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        stop=stop,
+        top_logprobs=top_logprobs,
+        kept=kept,
+    )
+    answers: dict[int, Answer] = {}
+    for group in answered_alike([len(ids) for ids in prompts], max_tokens, rope_limit(model)):
+        own_keys = [keys[i] for i in group] if keys else ()
+        answers |= zip(group, answer([prompts[i] for i in group], keys=own_keys), strict=True)
+    return [answers[i] for i in range(len(prompts))]
+
+
+def _generate_alike(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[list[int]],
+    *,
+    ends: Collection[int],
+    max_tokens: int,
+    temperature: float,
+    top_p: float,
+    seed: int,
+    stop: Sequence[str],
+    top_logprobs: int,
+    kept: Kept | None,
+    keys: Sequence[bytes],
+) -> list[Answer]:
     import torch
 
     from mwalimu.data.kept_recorder import KeptRecorder

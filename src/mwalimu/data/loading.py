@@ -1,37 +1,79 @@
-"""Loads a causal language model to be asked, from a transformers folder or a hub id."""
+"""Loads a causal language model to be asked: a transformers folder, a hub id, or an adapter.
+
+An adapter's folder has what it adds to a base; BASE_FILE names that one.
+"""
 
 from __future__ import annotations
 
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+BASE_FILE = "base.json"
+"""The base's model, revision, bits and dtype; revision is null for a folder,
+which is named from here where it lies beside the adapter."""
 
 
 class CannotLoad(Exception):
     """Why, in one line; what it means to the user is the caller's to say."""
 
 
-def load_causal_lm(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
+def load_causal_lm(
+    name: str, *, trust_remote_code: bool = False, place: Callable[[Any], Any] | None = None
+) -> tuple[Any, Any]:
     """(model, tokenizer): the model ready to generate, the tokenizer as it was saved.
+
+    `place` puts a model that is in the machine's memory where it is to be; on_device if None.
 
     Raises:
         CannotLoad: also when weights are missing, which transformers would fill with chance.
     """
-    from transformers import AutoModelForCausalLM
-
     tokenizer = load_tokenizer(name, trust_remote_code=trust_remote_code)
+    if base_of(Path(name)):
+        model = _load_with_adapter(Path(name), trust_remote_code)
+    else:
+        model = (place or on_device)(_load(name, trust_remote_code))
+    return model.eval(), tokenizer
+
+
+def load_skeleton(name: str) -> Any:
+    """The model of plain numbers without its weights, as `on_device` would type it.
+
+    None for an adapter or a quantised model. Raises CannotLoad.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if base_of(Path(name)):
+        return None
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            name,
-            dtype="auto",
-            use_safetensors=True,
-            output_loading_info=True,
-            **_options(name, trust_remote_code),
-        )
-    except Exception as error:  # a broken folder can raise nearly anything
+        config = AutoConfig.from_pretrained(name, **_options(name, False))
+        if getattr(config, "quantization_config", None):
+            return None
+        dtype = config.dtype if torch.cuda.is_available() else torch.float32
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, dtype=dtype)
+    except Exception as error:
         raise CannotLoad(_first_line(error)) from error
-    if missing := sorted(info["missing_keys"]):
-        raise CannotLoad(f"{len(missing)} weights are missing, first {missing[0]}")
-    return on_device(model).eval(), tokenizer
+
+
+def base_of(folder: Path) -> dict[str, Any]:
+    """Of an adapter's folder: its base, as BASE_FILE has it; empty for another one.
+
+    Raises CannotLoad.
+    """
+    try:
+        found = json.loads((folder / BASE_FILE).read_bytes())
+        base = {name: found[name] for name in ("model", "revision", "bits", "dtype")}
+        beside = folder / base["model"]
+        return base | {"model": str(beside.resolve()) if beside.is_dir() else base["model"]}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CannotLoad(f"{BASE_FILE} is damaged ({error})") from None
 
 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> Any:
@@ -51,6 +93,58 @@ def on_device(model: Any) -> Any:
     import torch
 
     return model.to("cuda") if torch.cuda.is_available() else model.float()
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """peft asks transformers by names that transformers is about to drop."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def _load(
+    name: str, trust_remote_code: bool, *, dtype: Any = "auto", revision: str = "main"
+) -> Any:
+    """Raises CannotLoad."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            name,
+            dtype=dtype,
+            revision=revision,
+            use_safetensors=True,
+            output_loading_info=True,
+            **_options(name, trust_remote_code),
+        )
+    except Exception as error:  # a broken folder can raise nearly anything
+        raise CannotLoad(_first_line(error)) from error
+    if missing := sorted(info["missing_keys"]):
+        raise CannotLoad(f"{len(missing)} weights are missing, first {missing[0]}")
+    return model
+
+
+def _load_with_adapter(folder: Path, trust_remote_code: bool) -> Any:
+    """The base just as it was trained on, under the adapter. Raises CannotLoad."""
+    import torch
+    from peft import PeftModel
+
+    from mwalimu.data.quantised import quantise
+
+    base, device = base_of(folder), "cuda" if torch.cuda.is_available() else "cpu"
+    model = _load(
+        base["model"],
+        trust_remote_code,
+        dtype=getattr(torch, base["dtype"]),
+        revision=base["revision"] or "main",
+    )
+    quantise(model, base["bits"], torch.device(device))
+    try:
+        with quiet_peft():
+            return PeftModel.from_pretrained(model.to(device), folder)
+    except Exception as error:
+        raise CannotLoad(_first_line(error)) from error
 
 
 def _options(name: str, trust_remote_code: bool) -> dict[str, Any]:

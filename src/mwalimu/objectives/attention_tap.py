@@ -9,34 +9,21 @@ Shapes: B rows, T tokens, N chosen positions, A heads, G key heads, D of a head.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from mwalimu.errors import ConfigError
 from mwalimu.objectives.attention import Attention, Chunk, ChunkReader
+from mwalimu.objectives.attention_functions import Call, observed
 from mwalimu.objectives.layers import base_of, decoder_layers, require_gradient, rows_at
 
 TOLERANCE = 0.02
 """Two roundings of bfloat16 apart; another formula is off by far more."""
 
 FIX = "choose other layers or leave out attention transfer"
-
-
-class Call(NamedTuple):
-    """One call of an attention function: its module, what it was given, what it returned."""
-
-    module: torch.nn.Module
-    query_BATD: torch.Tensor
-    key_BGTD: torch.Tensor
-    value_BGTD: torch.Tensor
-    mask: Any
-    options: dict[str, Any]
-    output_BTAD: torch.Tensor
 
 
 class AttentionTap:
@@ -83,7 +70,7 @@ class AttentionTap:
             if layer is not None:
                 take(layer, call)
 
-        with _observed(self._causal.config.get_text_config()._attn_implementation, see):
+        with observed(self._causal.config.get_text_config()._attn_implementation, see):
             yield
 
     @torch.no_grad()
@@ -109,39 +96,6 @@ class AttentionTap:
     def _unreadable(self, layer: int, why: str) -> ConfigError:
         name = type(self._causal).__name__
         return ConfigError(f"the attention of layer {layer} of {name} {why}", fix=FIX)
-
-
-@contextmanager
-def _observed(name: str, see: Callable[[Call], None]) -> Iterator[None]:
-    """Inside, `see` is told of every call of the attention function `name`, of any model.
-
-    Eager attention is no entry of the table but each model's own; an entry comes before it.
-    """
-    previous = ALL_ATTENTION_FUNCTIONS.get(name)
-
-    def attend(
-        module: torch.nn.Module, query: Any, key: Any, value: Any, mask: Any = None, **options: Any
-    ) -> Any:
-        run = previous or _eager_of(module)
-        result = run(module, query, key, value, mask, **options)
-        see(Call(module, query, key, value, mask, options, result[0]))
-        return result
-
-    ALL_ATTENTION_FUNCTIONS[name] = attend
-    try:
-        yield
-    finally:
-        del ALL_ATTENTION_FUNCTIONS[name]
-        if ALL_ATTENTION_FUNCTIONS.get(name) is not previous:
-            ALL_ATTENTION_FUNCTIONS[name] = previous
-
-
-def _eager_of(module: torch.nn.Module) -> Any:
-    for kind in type(module).__mro__:
-        eager = getattr(sys.modules[kind.__module__], "eager_attention_forward", None)
-        if eager is not None:
-            return eager
-    raise ConfigError(f"{type(module).__name__} has no eager attention to be found", fix=FIX)
 
 
 def _attention(call: Call, positions_N: torch.Tensor) -> Attention:

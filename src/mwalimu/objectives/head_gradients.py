@@ -14,11 +14,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from mwalimu.objectives.chunking import chunk_tokens
 from mwalimu.objectives.head import Head, matmul
-
-CHUNK_BYTES = {"cpu": 128 << 20, "cuda": 512 << 20}
-"""Of the numbers of a chunk in float32."""
-MIN_CHUNK = 16
 
 
 @dataclass(slots=True)
@@ -109,7 +106,6 @@ def chunks(
     tokens: int, width: int, device: torch.device, size: int | None = None
 ) -> Iterator[slice]:
     """Slices of the tokens, where each token takes `width` numbers, unless a size is given."""
-    budget = CHUNK_BYTES.get(device.type, CHUNK_BYTES["cpu"])
-    size = size or max(MIN_CHUNK, budget // (4 * width))
+    size = size or chunk_tokens(width, device.type)
     for start in range(0, tokens, size):
         yield slice(start, start + size)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import pad
 
+from mwalimu.objectives.chunking import block_tokens
 from mwalimu.objectives.divergence import NO_MASS, divergence
 from mwalimu.objectives.kernels.categories import (
     column,
@@ -20,8 +21,6 @@ from mwalimu.objectives.kernels.categories import (
 )
 from mwalimu.objectives.parts import CROSS_ENTROPY, Amount, Part, by_temperature
 from mwalimu.objectives.targets import ChunkTarget, DenseTarget
-
-BLOCK_BYTES, MIN_BLOCK = 4 << 20, 8
 
 
 def chunk_loss(
@@ -53,7 +52,7 @@ def _blocks(logits_CV: torch.Tensor) -> list[slice]:
     tokens, width = logits_CV.shape
     size = tokens
     if logits_CV.device.type == "cpu":
-        size = max(MIN_BLOCK, BLOCK_BYTES // (logits_CV.element_size() * width))
+        size = block_tokens(width, logits_CV.element_size())
     return [slice(start, start + size) for start in range(0, tokens, max(1, size))] or [slice(0)]
 
 
