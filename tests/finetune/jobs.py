@@ -11,6 +11,7 @@ from mwalimu.config import FinetuneConfig, StudentConfig
 from mwalimu.finetune.finetune import train_student
 from mwalimu.finetune.teacher.white_box import WhiteBox
 
+BY_THE_CLOCK = {"seconds", "tokens_per_second", "mfu", "peak_memory_mib"}
 SETTINGS = {"learning_rate": 3e-3, "batch_size": 8, "epochs": 2, "save_every": 4}
 
 
@@ -71,6 +72,11 @@ def weights(folder: Path) -> bytes:
 def metrics(folder: Path) -> list[dict[str, Any]]:
     text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
+
+
+def untimed(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl without what the clock and the machine say."""
+    return [{k: v for k, v in line.items() if k not in BY_THE_CLOCK} for line in metrics(folder)]
 
 
 def steps_of(folder: Path) -> list[int]:

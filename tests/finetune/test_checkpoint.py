@@ -5,19 +5,20 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from mwalimu.errors import TrainingError
-from mwalimu.finetune.checkpoint import Best, Checkpoints, TrainState
+from mwalimu.finetune.checkpoint import Checkpoints
 from mwalimu.finetune.optimiser import build_optimiser
+from mwalimu.finetune.snapshot import Snapshot
+from mwalimu.finetune.state import Best, TrainState
 from mwalimu.finetune.student import load_student
 from tests.finetune.jobs import settings, student
 
 
-def make(tiny: Path, method: str = "full", *, steps: int = 2) -> tuple[Any, Any]:
+def make(tiny: Path, method: str = "full", *, steps: int = 2) -> Snapshot:
     """A model and its optimiser after some steps on a made-up loss."""
     model, _ = load_student(student(tiny, method=method, lora_rank=2), seed=0)
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
@@ -26,16 +27,17 @@ def make(tiny: Path, method: str = "full", *, steps: int = 2) -> tuple[Any, Any]
         sum(((p - 1) ** 2).sum() for _, p in named).backward()
         optimiser.step()
         optimiser.zero_grad()
-    return model, optimiser
+    return Snapshot(model, optimiser)
 
 
-def moments(model: Any, optimiser: Any) -> list[torch.Tensor]:
-    trained = [p for p in model.parameters() if p.requires_grad]
-    return [optimiser.state[p][m] for p in trained for m in ("step", "exp_avg", "exp_avg_sq")]
+def moments(snapshot: Snapshot) -> list[torch.Tensor]:
+    trained = [p for p in snapshot.model.parameters() if p.requires_grad]
+    kept = snapshot.optimiser.state
+    return [kept[p][m] for p in trained for m in ("step", "exp_avg", "exp_avg_sq")]
 
 
-def values(model: Any) -> list[torch.Tensor]:
-    return [tensor.clone() for tensor in model.state_dict().values()]
+def values(snapshot: Snapshot) -> list[torch.Tensor]:
+    return [tensor.clone() for tensor in snapshot.model.state_dict().values()]
 
 
 def names(folder: Path) -> list[str]:
@@ -49,47 +51,47 @@ class Skipped(list[str]):
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_all_comes_back_exactly(tmp_path: Path, tiny: Path, method: str) -> None:
-    model, optimiser = make(tiny, method)
+    snapshot = make(tiny, method)
     state = TrainState(step=7, epoch=1, position=3, tokens=99, seconds=0.1 + 0.2, epoch_nats=1 / 3)
     state.best = Best(1, 4, 2 / 3, None)
     checkpoints = Checkpoints(tmp_path, "job")
-    checkpoints.save(TrainState(step=4), model, optimiser)
-    checkpoints.save(state, model, optimiser)
+    checkpoints.save(TrainState(step=4), snapshot)
+    checkpoints.save(state, snapshot)
     drawn = (torch.rand(4), random.random())
 
-    fresh, fresh_optimiser = make(tiny, method, steps=0)
+    fresh = make(tiny, method, steps=0)
     torch.manual_seed(123)
-    assert checkpoints.restore(fresh, fresh_optimiser, Skipped()) == state
+    assert checkpoints.restore(fresh, Skipped()) == state
     assert (torch.rand(4).equal(drawn[0]), random.random()) == (True, drawn[1])
-    assert all(map(torch.equal, values(fresh), values(model)))
-    assert all(map(torch.equal, moments(fresh, fresh_optimiser), moments(model, optimiser)))
+    assert all(map(torch.equal, values(fresh), values(snapshot)))
+    assert all(map(torch.equal, moments(fresh), moments(snapshot)))
 
 
 def test_the_thread_count_comes_back(tmp_path: Path, tiny: Path) -> None:
     checkpoints = Checkpoints(tmp_path, "job")
-    model, optimiser = make(tiny)
+    snapshot = make(tiny)
     torch.set_num_threads(2)
-    checkpoints.save(TrainState(step=1), model, optimiser)
+    checkpoints.save(TrainState(step=1), snapshot)
     torch.set_num_threads(1)
-    checkpoints.restore(model, optimiser, Skipped())
+    checkpoints.restore(snapshot, Skipped())
     assert torch.get_num_threads() == 2
 
 
 def test_a_lora_checkpoint_holds_the_adapter_alone(tmp_path: Path, tiny: Path) -> None:
-    model, optimiser = make(tiny, "lora")
-    Checkpoints(tmp_path, "job").save(TrainState(step=1), model, optimiser)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    snapshot = make(tiny, "lora")
+    Checkpoints(tmp_path, "job").save(TrainState(step=1), snapshot)
+    trained = sum(p.numel() for p in snapshot.model.parameters() if p.requires_grad)
     size = (tmp_path / "step-1" / "model.safetensors").stat().st_size
     assert 4 * trained < size < 4 * trained + 10_000
 
 
 def test_the_newest_two_and_the_best_are_kept(tmp_path: Path, tiny: Path) -> None:
-    model, optimiser = make(tiny)
+    snapshot = make(tiny)
     checkpoints = Checkpoints(tmp_path, "job")
     kept = []
     for step, best in ((2, None), (4, 4), (6, 4), (8, 4), (10, 4), (12, 12)):
         state = TrainState(step=step, best=Best(1, best, 0.0, 0.0) if best else None)
-        checkpoints.save(state, model, optimiser)
+        checkpoints.save(state, snapshot)
         kept.append(names(tmp_path))
     assert kept[3] == ["step-4", "step-6", "step-8"]
     assert kept[4] == ["step-10", "step-4", "step-8"]
@@ -127,54 +129,54 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 def test_a_damaged_newest_falls_back_on_the_one_before(
     tmp_path: Path, tiny: Path, damage: Callable[[Path], object]
 ) -> None:
-    model, optimiser = make(tiny)
+    snapshot = make(tiny)
     checkpoints = Checkpoints(tmp_path, "job")
     for step in (1, 2):
-        checkpoints.save(TrainState(step=step), model, optimiser)
+        checkpoints.save(TrainState(step=step), snapshot)
     damage(tmp_path / "step-2")
     skipped = Skipped()
-    state = checkpoints.restore(model, optimiser, skipped)
+    state = checkpoints.restore(snapshot, skipped)
     assert state is not None and state.step == 1
     assert len(skipped) == 1 and skipped[0].startswith("skipped checkpoint step-2: ")
     assert names(tmp_path) == ["step-1"]
 
 
-def test_a_checkpoint_is_worth_nothing_without_its_best_epoch(tmp_path: Path, tiny: Path) -> None:
-    model, optimiser = make(tiny)
+def test_a_checkpoint_is_worth_nothing_without_its_best(tmp_path: Path, tiny: Path) -> None:
+    snapshot = make(tiny)
     checkpoints = Checkpoints(tmp_path, "job")
     for step, best in ((1, None), (2, Best(1, 2, 0.0, 0.0)), (3, Best(1, 2, 0.0, 0.0))):
-        checkpoints.save(TrainState(step=step, best=best), model, optimiser)
+        checkpoints.save(TrainState(step=step, best=best), snapshot)
     flip_a_bit(tmp_path / "step-2", "model.safetensors")
-    with pytest.raises(TrainingError, match="best epoch's checkpoint is damaged"):
-        checkpoints.restore_weights(model, 2)
+    with pytest.raises(TrainingError, match="best weights' checkpoint is damaged"):
+        checkpoints.restore_weights(snapshot, 2)
     skipped = Skipped()
-    assert checkpoints.restore(model, optimiser, skipped) is None
-    assert "its best epoch's step-2 is damaged" in skipped[0]
+    assert checkpoints.restore(snapshot, skipped) is None
+    assert "its best, step-2, is damaged" in skipped[0]
 
 
 def test_another_jobs_checkpoint_is_not_resumed(tmp_path: Path, tiny: Path) -> None:
-    model, optimiser = make(tiny)
-    Checkpoints(tmp_path, "other").save(TrainState(step=9), model, optimiser)
+    snapshot = make(tiny)
+    Checkpoints(tmp_path, "other").save(TrainState(step=9), snapshot)
     skipped = Skipped()
-    assert Checkpoints(tmp_path, "job").restore(model, optimiser, skipped) is None
+    assert Checkpoints(tmp_path, "job").restore(snapshot, skipped) is None
     assert skipped == ["skipped checkpoint step-9: is of another job"]
     assert names(tmp_path) == []
 
 
 def test_what_a_crash_leaves_is_tidied(tmp_path: Path, tiny: Path) -> None:
     """Killed between the two renames that replace a folder, the old one is the good one."""
-    model, optimiser = make(tiny)
+    snapshot = make(tiny)
     checkpoints = Checkpoints(tmp_path, "job")
-    checkpoints.save(TrainState(step=5), model, optimiser)
+    checkpoints.save(TrainState(step=5), snapshot)
     (tmp_path / "step-5").rename(tmp_path / ".step-5.old")
     (tmp_path / ".step-5.tmp").mkdir()
-    state = checkpoints.restore(model, optimiser, Skipped())
+    state = checkpoints.restore(snapshot, Skipped())
     assert state is not None and state.step == 5
     shutil.copytree(tmp_path / "step-5", tmp_path / ".step-5.old")
-    checkpoints.restore(model, optimiser, Skipped())
+    checkpoints.restore(snapshot, Skipped())
     assert names(tmp_path) == ["step-5"]
 
 
 def test_a_folder_without_checkpoints_is_a_fresh_start(tmp_path: Path, tiny: Path) -> None:
-    model, optimiser = make(tiny, steps=0)
-    assert Checkpoints(tmp_path / "none", "job").restore(model, optimiser, Skipped()) is None
+    snapshot = make(tiny, steps=0)
+    assert Checkpoints(tmp_path / "none", "job").restore(snapshot, Skipped()) is None

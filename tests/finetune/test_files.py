@@ -1,5 +1,6 @@
 """Folders appear whole or not at all."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from mwalimu.errors import DiskFull
-from mwalimu.finetune import files
 from mwalimu.finetune.files import publish_folder, save_tensors, tensor_errors
+from mwalimu.run import sha256_file
 
 
 def test_a_folder_replaces_the_one_before(tmp_path: Path) -> None:
@@ -43,15 +44,10 @@ def test_leftovers_of_a_crash_are_no_obstacle(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
-def test_a_full_disk_is_told_as_such_by_safetensors_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise SafetensorError("Error while serializing: I/O error: No space left (os error 28)")
-
-    monkeypatch.setattr(files, "save_file", full)
-    with pytest.raises(DiskFull), publish_folder(tmp_path / "target") as temporary:
-        save_tensors(temporary / "a.safetensors", {"a": torch.zeros(2)})
+def test_a_full_disk_is_told_as_such_by_safetensors_too(tmp_path: Path) -> None:
+    text = "Error while serializing: I/O error: No space left (os error 28)"
+    with pytest.raises(DiskFull), publish_folder(tmp_path / "target"):
+        raise SafetensorError(text)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -66,3 +62,28 @@ def test_the_bytes_do_not_depend_on_the_order_of_names(tmp_path: Path) -> None:
     save_tensors(tmp_path / "2", dict(sorted(tensors.items())))
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
     assert torch.equal(load_file(tmp_path / "1")["a"], tensors["a"])
+
+
+KINDS = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn]
+KINDS += [torch.float8_e5m2, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8]
+
+
+def test_safetensors_reads_every_kind_and_shape(tmp_path: Path) -> None:
+    base = torch.randn(6, 4)
+    tensors = {str(kind): (base * 10).to(kind) for kind in KINDS}
+    tensors |= {"bool": base > 0, "empty": torch.empty(0, 3), "number": torch.tensor(2.5)}
+    tensors |= {"an odd number of bytes": torch.arange(3, dtype=torch.uint8)}
+    tensors |= {"transposed": base.t(), "strided": base[::2, 1:], "shared": base, "same": base}
+    digest = save_tensors(tmp_path / "a.safetensors", tensors)
+    assert digest == sha256_file(tmp_path / "a.safetensors")
+    read = load_file(tmp_path / "a.safetensors")
+    assert read.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert read[name].dtype == tensor.dtype and read[name].shape == tensor.shape, name
+        exact = torch.equal(read[name].double(), tensor.double())
+        assert exact, name
+    data = (tmp_path / "a.safetensors").read_bytes()  # aligned, so that a map can be used as it is
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    for name, tensor in tensors.items():
+        assert (8 + length + header[name]["data_offsets"][0]) % tensor.itemsize == 0

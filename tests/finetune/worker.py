@@ -6,9 +6,11 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import shutil
 import sys
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ import torch
 from mwalimu.errors import DiskFull
 from tests.finetune.jobs import train, weights
 
+PRELOADED = ["tests.finetune.worker", "tests.finetune.kills", "tests.finetune.parallel.work"]
 NOT_ALLOWED = 77
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_REMOUNT, MS_REC, MS_PRIVATE = 32, 16384, 1 << 18
@@ -23,7 +26,7 @@ MS_REMOUNT, MS_REC, MS_PRIVATE = 32, 16384, 1 << 18
 
 def processes() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.finetune.worker"])
+    context.set_forkserver_preload(PRELOADED)
     return context
 
 
@@ -40,17 +43,26 @@ def run_until_interrupted(model: Path, folder: Path, job: dict[str, Any]) -> Non
 
 
 def run_on_a_full_disk(
-    model: Path, folder: Path, job: dict[str, Any], kilobytes: int, expected: bytes
+    model: Path, folder: Path, kilobytes: int, silent: bool, expected: bytes
 ) -> None:
-    """The disk is a tmpfs of this process alone; it grows after the failure."""
-    if not _private_disk(folder, kilobytes):
+    """The disk is a tmpfs of this process alone. After step 6 another one fills it up to so many
+    kilobytes; a silent disk does not say so. It grows after the failure."""
+    if not _private_disk(folder, 64 << 10):
         sys.exit(NOT_ALLOWED)
+    usage = shutil.disk_usage
+
+    def fill(_label: str, step: int, *_: object) -> None:
+        if step == 6:
+            (folder / "others").write_bytes(bytes(usage(folder).free - kilobytes * 1024))
+
+    if silent:
+        shutil.disk_usage = lambda _: SimpleNamespace(free=1 << 40)  # type: ignore[assignment]
     try:
-        run_job(model, folder, job)
+        run_job(model, folder / "job", {"on_progress": fill})
     except DiskFull:
-        _mount(folder, MS_REMOUNT, "size=64m")
-        run_job(model, folder, job)
-        sys.exit(0 if weights(folder) == expected else 2)
+        _mount(folder, MS_REMOUNT, "size=256m")
+        run_job(model, folder / "job", {})
+        sys.exit(0 if weights(folder / "job") == expected else 2)
     sys.exit(3)
 
 

@@ -1,60 +1,36 @@
 """Checkpoints `step-N/`: whole or absent, checked by hash, and never of another job.
 
 model.safetensors      what is trained (under LoRA the adapter only) and the buffers
-optimiser.safetensors  AdamW's moments and step of each parameter, by its name
+optimiser.safetensors  what the optimiser keeps of each parameter, by its name
 state.json             where the job stands, the generators' states, the job's fingerprint
-manifest.json          the SHA-256 of the three; written last
+manifest.json          the SHA-256 of every other file; written last
+
+Of several processes each writes a part, model-00001-of-00002.safetensors and so on; any number of
+processes opens them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-
 from mwalimu.errors import TrainingError
+from mwalimu.finetune.disk import require_space
 from mwalimu.finetune.exact import random_state, restore_random_state
-from mwalimu.finetune.files import publish_folder, save_tensors
-from mwalimu.run import sha256_file, write_json
+from mwalimu.finetune.parallel.publishing import publish_together
+from mwalimu.finetune.parallel.world import ALONE, World
+from mwalimu.finetune.snapshot import Snapshot
+from mwalimu.finetune.state import TrainState
+from mwalimu.run import sha256_file
 
-KEEP_NEWEST = 2
-FILES = ("model.safetensors", "optimiser.safetensors", "state.json")
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The epoch that will be published: the last one, or the best on the validation rows."""
-
-    epoch: int
-    step: int
-    train_loss: float
-    validation_loss: float | None
-
-
-@dataclass(slots=True)
-class TrainState:
-    """Where a job stands. Losses are nats, `tokens` target tokens, `position` steps of the epoch.
-
-    `epoch` counts the epochs that are over and validated: a full `position` awaits validation.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    position: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    epoch_nats: float = 0.0
-    epoch_tokens: int = 0
-    stale_epochs: int = 0
-    best: Best | None = None
+STATE, MANIFEST = "state.json", "manifest.json"
+SLACK = 1 << 20  # bytes: the two JSON files, headers, blocks of the file system
+ROOM = "free some space and run the same command again, or lower finetune.keep"
 
 
 class _Unusable(Exception):
@@ -62,83 +38,126 @@ class _Unusable(Exception):
 
 
 class Checkpoints:
-    """The checkpoints of one job in one folder."""
+    """The checkpoints of one job in one folder: the `keep` newest ones and the best."""
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(self, folder: Path, fingerprint: str, keep: int = 2, world: World = ALONE) -> None:
         self.folder = folder
         self.fingerprint = fingerprint
+        self.keep = keep
+        self.world = world
 
-    def save(self, state: TrainState, model: Any, optimiser: torch.optim.Optimizer) -> None:
-        """Publishes `step-N`, then removes what is neither among the newest nor the best."""
+    def require_room(self, snapshot: Snapshot, published: int) -> None:
+        """For all that will be on the disk at once, `published` bytes of the student among it.
+
+        Raises:
+            DiskFull: before anything is written, with the bytes that are needed and free.
+        """
+        most = self.keep + 2  # the best, and the one that is being written
+        needed = most * (snapshot.size() + SLACK) + published
+        there = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        what = f"{most} checkpoints and the student need"
+        with self.world.agreed():
+            require_space(self.folder, needed - there, what, fix=ROOM)
+
+    def save(self, state: TrainState, snapshot: Snapshot) -> None:
+        """Publishes `step-N`, then removes what is neither among the newest nor the best.
+
+        Raises:
+            NonFiniteLoss: something in it is not finite. Like DiskFull before anything is written.
+            DiskFull: also while it is written; the older checkpoints are whole.
+        """
+        with self.world.agreed():
+            snapshot.require_finite(state.step)
+            size = sum(t.nbytes for held in snapshot.tensors().values() for t in held.values())
+            require_space(self.folder, size + SLACK, "the next checkpoint needs", fix=ROOM)
         document = {
             "fingerprint": self.fingerprint,
-            "state": asdict(state),
-            "random": random_state(),
+            "state": state.to_json(),
+            "random": self.world.gather(random_state()),
         }
-        with publish_folder(self._path(state.step)) as temporary:
-            save_tensors(temporary / "model.safetensors", _weights(model))
-            save_tensors(temporary / "optimiser.safetensors", _moments(model, optimiser))
-            write_json(temporary / "state.json", document)
-            hashes = {name: sha256_file(temporary / name) for name in FILES}
-            write_json(temporary / "manifest.json", hashes)
-        self._prune(state)
+        with publish_together(self._path(state.step), self.world) as temporary:
+            with self.world.agreed():
+                written = snapshot.write(temporary)
+            hashes = dict(pair for part in self.world.gather(written) for pair in part.items())
+            if self.world.main:
+                hashes[STATE] = _write(temporary / STATE, document)
+                _write(temporary / MANIFEST, hashes)
+        if self.world.main:
+            self._prune(state)
 
-    def restore(
-        self, model: Any, optimiser: torch.optim.Optimizer, skipped: Callable[[str], None]
-    ) -> TrainState | None:
+    def restore(self, snapshot: Snapshot, skipped: Callable[[str], None]) -> TrainState | None:
         """Loads the newest usable checkpoint, generators included; None if there is none.
 
         Those that are damaged or another job's are told to `skipped` and removed.
         """
-        self._tidy()
-        for step in self._steps():
+        if self.world.main:
+            self._tidy()
+        for step in self.world.from_main(self._steps):
             try:
-                document = self._checked(step)
+                document = self._agreed(self._checked, step)
             except _Unusable as reason:
                 skipped(f"skipped checkpoint step-{step}: {reason}")
-                shutil.rmtree(self._path(step))
+                if self.world.main:
+                    self._remove(step)
                 continue
-            _load_weights(model, load_file(self._path(step) / "model.safetensors"))
-            moments = load_file(self._path(step) / "optimiser.safetensors")
-            _load_moments(model, optimiser, moments)
-            restore_random_state(document["random"])
-            return _to_state(document["state"])
+            snapshot.read(self._path(step))
+            # A process that the checkpoint does not know goes on with its own generators.
+            for random in document["random"][self.world.rank : self.world.rank + 1]:
+                restore_random_state(random)
+            return TrainState.from_json(document["state"])
         return None
 
-    def restore_weights(self, model: Any, step: int) -> None:
+    def restore_weights(self, snapshot: Snapshot, step: int) -> None:
         """The weights of `step` only. Raises TrainingError if they were damaged meanwhile."""
         try:
-            self._read(step)
+            self._agreed(self._read, step)
         except _Unusable as reason:
             raise TrainingError(
-                f"the best epoch's checkpoint {reason}",
+                f"the best weights' checkpoint {reason}",
                 where=str(self._path(step)),
                 fix="run the same command again; it goes on from an earlier one",
             ) from None
-        _load_weights(model, load_file(self._path(step) / "model.safetensors"))
+        snapshot.read_weights(self._path(step))
+
+    def _agreed(self, check: Callable[[int], dict[str, Any]], step: int) -> dict[str, Any]:
+        """What `check` gives, if it has nothing to say against `step` in any process."""
+        found, reason = {}, ""
+        try:
+            found = check(step)
+        except _Unusable as error:
+            reason = str(error)
+        if against := list(filter(None, self.world.gather(reason))):
+            raise _Unusable(against[0])
+        return found
 
     def _checked(self, step: int) -> dict[str, Any]:
         """The state document; the weights that it calls the best must be whole as well."""
         document = self._read(step)
-        best = _to_state(document["state"]).best
+        best = TrainState.from_json(document["state"]).best
         if best is not None and best.step != step:
             try:
                 self._read(best.step)
             except _Unusable as reason:
-                raise _Unusable(f"its best epoch's step-{best.step} {reason}") from None
+                raise _Unusable(f"its best, step-{best.step}, {reason}") from None
         return document
 
     def _read(self, step: int) -> dict[str, Any]:
+        """Each process checks its share of the files."""
         folder = self._path(step)
         try:
-            hashes = json.loads((folder / "manifest.json").read_bytes())
-            if hashes != {name: sha256_file(folder / name) for name in FILES}:
-                raise _Unusable("is damaged, a hash does not fit")
-            document = json.loads((folder / "state.json").read_bytes())
+            hashes = json.loads((folder / MANIFEST).read_bytes())
+            for name in sorted(hashes)[self.world.rank :: self.world.size]:
+                if sha256_file(folder / name) != hashes[name]:
+                    raise _Unusable(f"is damaged, the hash of {name} does not fit")
+            if STATE not in hashes:
+                raise _Unusable(f"is damaged, {MANIFEST} does not list {STATE}")
+            document = json.loads((folder / STATE).read_bytes())
             if document["fingerprint"] != self.fingerprint:
                 raise _Unusable("is of another job")
-            _to_state(document["state"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            TrainState.from_json(document["state"])
+        except FileNotFoundError as error:
+            raise _Unusable(f"is damaged, {Path(error.filename).name} is missing") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _Unusable(f"is damaged ({type(error).__name__})") from None
         return dict(document)
 
@@ -152,20 +171,26 @@ class Checkpoints:
 
     def _prune(self, state: TrainState) -> None:
         steps = self._steps()
-        newest = [step for step in steps[:KEEP_NEWEST] if step != state.step]
+        newest = [step for step in steps[: self.keep] if step != state.step]
         kept = {state.step, *newest, *map(self._best_step, newest)}
         if state.best is not None:
             kept.add(state.best.step)
         for step in set(steps) - kept:
-            shutil.rmtree(self._path(step))
+            self._remove(step)
 
     def _best_step(self, step: int) -> int:
-        """Without its best epoch, an older checkpoint would be of no use to fall back on."""
+        """Without its best weights, an older checkpoint would be of no use to fall back on."""
         try:
-            best = json.loads((self._path(step) / "state.json").read_bytes())["state"]["best"]
+            best = json.loads((self._path(step) / STATE).read_bytes())["state"]["best"]
         except (OSError, ValueError, KeyError, TypeError):
             return step
         return int(best["step"]) if best else step
+
+    def _remove(self, step: int) -> None:
+        """Renamed first: a crash in the middle leaves no half checkpoint under a good name."""
+        doomed = self.folder / f".step-{step}.tmp"
+        os.replace(self._path(step), doomed)
+        shutil.rmtree(doomed)
 
     def _tidy(self) -> None:
         """What a crash left: unfinished folders go, one that was just being replaced comes back."""
@@ -179,44 +204,8 @@ class Checkpoints:
                 os.replace(path, target)
 
 
-def _to_state(raw: dict[str, Any]) -> TrainState:
-    best = raw["best"]
-    return TrainState(**{**raw, "best": None if best is None else Best(**best)})
-
-
-def _trained(model: Any) -> dict[str, torch.nn.Parameter]:
-    """Tied weights come once."""
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
-
-
-def _weights(model: Any) -> dict[str, torch.Tensor]:
-    """The tensors themselves, not copies."""
-    saved = model.state_dict().keys()
-    buffers = {name: b for name, b in model.named_buffers() if name in saved}
-    return {**_trained(model), **buffers}
-
-
-def _moments(model: Any, optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    return {
-        f"{name}.{moment}": optimiser.state[parameter][moment]
-        for name, parameter in _trained(model).items()
-        for moment in MOMENTS
-        if parameter in optimiser.state
-    }
-
-
-def _load_weights(model: Any, saved: dict[str, torch.Tensor]) -> None:
-    with torch.no_grad():
-        for name, tensor in _weights(model).items():
-            tensor.copy_(saved[name])
-
-
-def _load_moments(
-    model: Any, optimiser: torch.optim.Optimizer, saved: dict[str, torch.Tensor]
-) -> None:
-    """A parameter that had no gradient yet (an expert not chosen) has no moments either."""
-    for name, parameter in _trained(model).items():
-        if f"{name}.step" in saved:
-            optimiser.state[parameter] = {
-                moment: saved[f"{name}.{moment}"].to(parameter.device) for moment in MOMENTS
-            }
+def _write(path: Path, value: dict[str, Any]) -> str:
+    """JSON; returns its SHA-256. The folder is made durable as a whole."""
+    data = json.dumps(value, sort_keys=True).encode()
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()

@@ -63,6 +63,16 @@ def restore_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(_from_hex(state["cuda"]))
 
 
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Whatever is drawn inside, the generators are then as they were."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        restore_random_state(state)
+
+
 def _to_hex(state: torch.Tensor) -> str:
     return bytes(state.tolist()).hex()
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from mwalimu.config import OnPolicyConfig
+from mwalimu.data.longrope import answered_alike, rope_limit
 from mwalimu.data.tokenize import Encoded, end_of_turn_id
 from mwalimu.objectives.schedules import number
 
@@ -63,19 +64,24 @@ class Rollout:
     def answer(self, model: Any, rows: Sequence[Encoded], seed: int) -> list[Encoded]:
         """The rows' prompts with the student's own answers; the generators stay as they were."""
         prompts = [row.ids[: len(row.ids) - row.targets] for row in rows]
-        longest = max(map(len, prompts))
-        room = max(1, min(self.settings.max_tokens, self.max_length - longest))
+        room = max(1, min(self.settings.max_tokens, self.max_length - max(map(len, prompts))))
         was_training = model.training
         model.eval()
         with torch.random.fork_rng(devices=_devices(model)):
             torch.manual_seed(seed)
-            answers = self._generate(model, prompts, longest, room)
+            answers = self._answers(model, prompts, room)
         model.train(was_training)
         return [_answered(row, p, a) for row, p, a in zip(rows, prompts, answers, strict=True)]
 
-    def _generate(
-        self, model: Any, prompts: Sequence[list[int]], longest: int, room: int
-    ) -> list[list[int]]:
+    def _answers(self, model: Any, prompts: Sequence[list[int]], room: int) -> list[list[int]]:
+        answers: dict[int, list[int]] = {}
+        for group in answered_alike([len(p) for p in prompts], room, rope_limit(model)):
+            found = self._generate(model, [prompts[i] for i in group], room)
+            answers |= zip(group, found, strict=True)
+        return [answers[i] for i in range(len(prompts))]
+
+    def _generate(self, model: Any, prompts: Sequence[list[int]], room: int) -> list[list[int]]:
+        longest = max(map(len, prompts))
         ids_BT = torch.tensor(
             [[self.pad_id] * (longest - len(p)) + p for p in prompts], device=model.device
         )
@@ -88,6 +94,7 @@ class Rollout:
             attention_mask=mask_BT,
             max_new_tokens=room,
             use_cache=True,
+            synced_gpus=False,  # each process answers its own rows, at its own pace
             do_sample=sampled,
             temperature=self.settings.temperature if sampled else None,
             top_p=self.settings.top_p if sampled else None,

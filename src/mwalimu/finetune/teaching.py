@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
@@ -12,9 +14,11 @@ from mwalimu.config import PartConfig
 from mwalimu.data.collate import Batch
 from mwalimu.finetune.losses.base import Loss, Moment
 from mwalimu.finetune.losses.vocabulary import KINDS, VocabularyLoss
+from mwalimu.finetune.parallel.strategy import ONE_PROCESS, Strategy
 from mwalimu.finetune.teacher.view import TeacherSource, TeacherView
 from mwalimu.objectives.base import Term
 from mwalimu.objectives.forward import Forward
+from mwalimu.objectives.packing import Packing
 
 TEXT_ALONE = (PartConfig(kind="cross_entropy"),)
 """Sequence-level distillation (Kim and Rush 2016): the teacher's answers as labels."""
@@ -30,20 +34,31 @@ class Teaching:
         source: TeacherSource | None = None,
         *,
         autocast: bool = False,
+        packings: Sequence[Packing] = (),
         seed: int = 0,
     ) -> None:
-        self.forward = Forward(model, autocast=autocast)
+        whole_rows = any(part.kind == "attention" for part in parts)
+        taken = () if whole_rows else packings
+        self.forward = Forward(model, autocast=autocast, packings=taken)
+        if packings and whole_rows:
+            self.forward.why_padded = "attention transfer compares maps of whole rows"
         self.source = source
         self.losses = build_losses(model, parts, source, seed)
         own = [loss.trained for loss in self.losses if loss.trained is not None]
         self.trained = torch.nn.ModuleList(own)
 
-    def __call__(self, batch: Batch, scale: float, progress: float) -> Term:
-        """The term of `batch`; `scale` is 1 / target tokens of the step, `progress` from 0 to 1."""
-        view = self.source.look(batch) if self.source else TeacherView()
+    def __call__(
+        self, batch: Batch, scale: float, progress: float, view: TeacherView | None = None
+    ) -> Term:
+        """The term of `batch`; `scale` is 1 / target tokens of the step, `progress` from 0 to 1.
+
+        `view` is the teacher's of this batch, where it has been looked at before.
+        """
+        if view is None:
+            view = self.source.look(batch) if self.source else TeacherView()
         with ExitStack() as taps:
             tapped = [taps.enter_context(loss.tap(batch)) for loss in self.losses]
-            states = self.forward(batch.ids_BT, batch.positions_N)
+            states = self.forward(batch.ids_BT, batch.positions_N, batch.layout)
         moment = Moment(scale, progress)
         shares = [
             loss(states, found, batch, view, moment)
@@ -98,20 +113,39 @@ class Taken(NamedTuple):
     tokens: dict[str, int]
 
 
-def accumulate(teaching: Teaching, batches: Sequence[Batch], progress: float = 0.0) -> Taken:
-    """Adds the gradient of the mean over all target tokens of `batches`."""
-    num_tokens = sum(batch.labels_N.numel() for batch in batches)
+def accumulate(
+    teaching: Teaching,
+    batches: Sequence[Batch],
+    progress: float = 0.0,
+    views: Sequence[TeacherView | None] = (),
+    *,
+    num_tokens: int | None = None,
+    strategy: Strategy = ONE_PROCESS,
+) -> Taken:
+    """Adds the gradient of the mean over all target tokens of the step.
+
+    They are those of `batches`, or `num_tokens` where other processes have batches too.
+    """
+    num_tokens = num_tokens or count_tokens(batches)
     losses: list[torch.Tensor] = []
     sums: dict[str, torch.Tensor] = {}
     tokens: dict[str, int] = {}
-    for batch in batches:
-        term = teaching(batch, 1 / num_tokens, progress)
-        term.loss.backward()  # type: ignore[no-untyped-call]
+    for batch, view in zip_longest(batches, views):
+        scale = 1 / num_tokens if batch.counts else 0.0
+        term = strategy.run(partial(teaching, batch, scale, progress, view))
+        strategy.backward(term.loss, last=batch is batches[-1])
         losses.append(term.loss.detach())
+        if not batch.counts:
+            continue
         for name, value in term.sums.items():
             sums[name] = sums[name] + value if name in sums else value
             tokens[name] = tokens.get(name, 0) + term.num_tokens
     return Taken(torch.stack(losses).sum(), sums, tokens)
+
+
+def count_tokens(batches: Sequence[Batch]) -> int:
+    """Target tokens."""
+    return sum(batch.labels_N.numel() for batch in batches if batch.counts)
 
 
 def _names(parts: Sequence[PartConfig]) -> tuple[str, ...]:

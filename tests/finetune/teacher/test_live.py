@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from mwalimu.data.collate import collate
+from mwalimu.data.layout import PADDED
 from mwalimu.data.tokenize import Encoded, encode_example, prepare_tokenizer
 from mwalimu.errors import UnknownTeacherModel
 from mwalimu.finetune.teacher.live import LiveTeacher
 from mwalimu.finetune.teacher.rows import JobRows
 from mwalimu.finetune.teacher.view import Needs
 from mwalimu.finetune.teaching import accumulate
+from mwalimu.objectives.packing import BLOCKS
 from mwalimu.objectives.targets import LiveTarget
 from tests.finetune import exact
 from tests.finetune.jobs import chat, sums
@@ -62,8 +64,11 @@ def close(found_NV: torch.Tensor, expected_NV: torch.Tensor) -> None:
     torch.testing.assert_close(found_NV.double(), expected_NV, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("packings", [(), (BLOCKS,)])
 @pytest.mark.parametrize("length", [500, 16])
-def test_it_sees_its_own_prompt_and_the_students_answer(tmp_path: Path, length: int) -> None:
+def test_it_sees_its_own_prompt_and_the_students_answer(
+    tmp_path: Path, length: int, packings: Any
+) -> None:
     """Also where the student's row was cut: the prompts are of other lengths."""
     folder = make_teacher(tmp_path / "teacher", template=OWN_TEMPLATE)
     student, teacher = prepared(), prepared(OWN_TEMPLATE)
@@ -76,7 +81,10 @@ def test_it_sees_its_own_prompt_and_the_students_answer(tmp_path: Path, length: 
         cut = len(whole.ids) - (whole.targets - short.targets)
         own.append(replace(whole, ids=whole.ids[:cut], labels_mask=whole.labels_mask[:cut]))
         assert exact.labels_of(own[-1]).tolist() == exact.labels_of(short).tolist()
-    live = LiveTeacher(TARGET, str(folder), CPU, JobRows.of(student, rows), autocast=False)
+    live = LiveTeacher(
+        TARGET, str(folder), CPU, JobRows.of(student, rows), autocast=False, packings=packings
+    )
+    assert live.forward.slack == (BLOCKS.slack if packings else PADDED)
     expected_NV = expected_logits(exact.load(folder), own, len(student))
     close(logits_of(live, encoded), expected_NV)
     blind_NV = expected_logits(exact.load(folder), encoded, len(student))

@@ -91,7 +91,7 @@ class AttentionLoss:
         loss, sums_P = attention_loss(
             [tapped[pair.student] for pair in self.pairs],
             [view.attention[pair.teacher] for pair in self.pairs],
-            batch.positions_N,
+            batch.places_N,
             "mse" if self.part.distance == "mse" else "kl",
             scale,
         )

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from mwalimu.data.collate import Batch
+from mwalimu.data.layout import send
 from mwalimu.data.tokenize import Encoded
 from mwalimu.finetune.teacher.rows import JobRows
 from mwalimu.finetune.teacher.view import Needs, TeacherView
@@ -32,6 +33,8 @@ class CachedTeacher:
 
     `spelled` knows how many bytes the student's tokens are, for teachers with other tokens.
     """
+
+    waits = False
 
     def __init__(
         self,
@@ -62,6 +65,9 @@ class CachedTeacher:
             chunks=self._chunk_likelihoods(batch) if self.needs.chunks else None,
         )
 
+    def ahead(self, batch: Batch) -> TeacherView:
+        return self.look(batch)
+
     def close(self) -> None:
         """Its files are mapped, not open."""
 
@@ -72,7 +78,7 @@ class CachedTeacher:
     def _target(self, batch: Batch) -> Target:
         found, known_N = _gather(self._distribution, batch)
         if not known_N.all():
-            found = _with_text(found, known_N, batch.labels_N.cpu().numpy())
+            found = _with_text(found, known_N, _labels_N(batch.rows))
         return self._to_target(found)
 
     def _hidden(self, batch: Batch) -> tuple[dict[int, torch.Tensor], torch.Tensor | None]:
@@ -113,10 +119,7 @@ class CachedTeacher:
         return DenseTarget(self._send(found.logp_NV))
 
     def _send(self, array: Array) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        if self.device.type == "cpu":
-            return tensor
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+        return send(array, self.device)
 
 
 def _gather(readers: Sequence[SignalReader], batch: Batch) -> tuple[object, Array]:
@@ -130,6 +133,12 @@ def _gather(readers: Sequence[SignalReader], batch: Batch) -> tuple[object, Arra
     rows = [row for row, known in zip(batch.rows, known_B, strict=True) if known]
     found = reader.gather([Request(row.key, row.target_crc, row.targets) for row in rows])
     return found, np.repeat(known_B, [row.targets for row in batch.rows])
+
+
+def _labels_N(rows: Sequence[Encoded]) -> Array:
+    """The batch's own are on its device, which reading them would wait for."""
+    kept = [np.asarray(row.ids[1:])[np.asarray(row.labels_mask[1:], dtype=bool)] for row in rows]
+    return np.concatenate(kept)
 
 
 def _with_text(found: object, known_N: Array, labels_N: Array) -> object:

@@ -10,7 +10,7 @@ size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -30,22 +30,36 @@ from mwalimu.objectives.attention_tap import AttentionTap
 from mwalimu.objectives.cross_tokenizer import ChunkLikelihoods, RowChunks
 from mwalimu.objectives.forward import Forward, States
 from mwalimu.objectives.layers import HiddenTap
+from mwalimu.objectives.packing import Packing
 from mwalimu.objectives.targets import DenseTarget, LiveTarget, Target
 from mwalimu.objectives.token_logprobs import token_logprobs
 
 LARGEST_CONTEXT = 1 << 30
 
+Load = Callable[[str], tuple[Any, Any]]
+"""A name to a model and its tokenizer; raises CannotLoad."""
+
 
 class LiveTeacher:
     """A frozen model of transformers on the student's device."""
 
+    waits = False
+
     def __init__(
-        self, needs: Needs, name: str, device: torch.device, rows: JobRows, *, autocast: bool
+        self,
+        needs: Needs,
+        name: str,
+        device: torch.device,
+        rows: JobRows,
+        *,
+        autocast: bool,
+        packings: Sequence[Packing] = (),
+        load: Load = load_causal_lm,
     ) -> None:
         self.needs = needs
         self.rows = rows
         try:
-            self.model, self.tokenizer = load_causal_lm(name)
+            self.model, self.tokenizer = load(name)
         except CannotLoad as error:
             raise UnknownTeacherModel(
                 f"cannot be loaded as a teacher ({error})",
@@ -54,7 +68,9 @@ class LiveTeacher:
             ) from None
         prepare_tokenizer(self.tokenizer)
         self.model.to(device).requires_grad_(False).eval()
-        self.forward = Forward(self.model, autocast=autocast)
+        if needs.attention:  # its maps are of the student's rows, which are padded then
+            packings = ()
+        self.forward = Forward(self.model, autocast=autocast, packings=packings)
         both = (self.tokenizer, rows.tokenizer)
         self.vocabulary = min(map(vocabulary_size, both))
         text_config = self.model.config.get_text_config()
@@ -66,6 +82,9 @@ class LiveTeacher:
 
     def close(self) -> None:
         """Its memory goes with it."""
+
+    def ahead(self, batch: Batch) -> None:
+        """It works on the device that the student works on."""
 
     @torch.no_grad()
     def look(self, batch: Batch) -> TeacherView:
@@ -83,7 +102,7 @@ class LiveTeacher:
             attention: Mapping[int, Any] = {}
             if self._attention:
                 attention = taps.enter_context(self._attention.at(seen.positions_N))
-            states = self.forward(seen.ids_BT, seen.positions_N)
+            states = self.forward(seen.ids_BT, seen.positions_N, seen.layout)
         target = self._to_target(states) if self.needs.target else None
         return TeacherView(target, dict(hidden), attention=dict(attention))
 
@@ -96,9 +115,16 @@ class LiveTeacher:
     def _as_teacher_sees(self, batch: Batch) -> Batch:
         """The same answers behind the teacher's own prompts."""
         rows = [with_answer(self._own.get(row.key), row) for row in batch.rows]
-        device, on_policy = batch.ids_BT.device, batch.on_policy
-        pad_id = self.tokenizer.pad_token_id
-        return collate(rows, pad_id=pad_id, device=device, on_policy=on_policy)
+        return self._collate(rows, batch)
+
+    def _collate(self, rows: list[Encoded], batch: Batch) -> Batch:
+        return collate(
+            rows,
+            pad_id=self.tokenizer.pad_token_id,
+            device=batch.ids_BT.device,
+            slack=self.forward.slack,
+            on_policy=batch.on_policy,
+        )
 
     def _look_at_its_own(self, batch: Batch) -> TeacherView:
         """Of the answers in the teacher's own tokens, laid beside the student's by their bytes."""
@@ -110,8 +136,8 @@ class LiveTeacher:
             nowhere = torch.zeros(0, dtype=torch.long, device=device)
             starts = Starts(nowhere, States(torch.zeros(0, self.vocabulary, device=device), None))
             return TeacherView(chunks=ChunkLikelihoods.of_rows(none, device), starts=starts)
-        seen = collate(rows, pad_id=self.tokenizer.pad_token_id, device=device)
-        states = self.forward(seen.ids_BT, seen.positions_N)
+        seen = self._collate(rows, batch)
+        states = self.forward(seen.ids_BT, seen.positions_N, seen.layout)
         logp_N = token_logprobs(states.hidden_NX, states.head, seen.labels_N).cpu().numpy()
         pieces = self._lay_beside(batch, dict(zip(known, rows, strict=True)), logp_N)
         tokens, places, chunks = pieces

@@ -36,6 +36,7 @@ class ServedTeacherScores:
     """
 
     hidden_size = 0
+    waits = True
 
     def __init__(self, config: TeacherConfig, k: int, device: torch.device, rows: JobRows) -> None:
         """Raises TeacherError kinds where the server cannot score, before anything is learned."""
@@ -61,6 +62,9 @@ class ServedTeacherScores:
                 )
             scored.append(scores)
         return TeacherView(target=self._target(scored))
+
+    def ahead(self, batch: Batch) -> TeacherView:
+        return self.look(batch)
 
     def close(self) -> None:
         self._scores.close()

@@ -75,12 +75,21 @@ class TeacherView:
 
 
 class TeacherSource(Protocol):
-    """A cache or a model; `hidden_size` is its states', of `hidden`."""
+    """A cache or a model; `hidden_size` is its states', of `hidden`.
+
+    `waits`: looking at it is waiting for somebody else, while this machine could work.
+    """
 
     @property
     def hidden_size(self) -> int: ...
 
+    @property
+    def waits(self) -> bool: ...
+
     def look(self, batch: Batch) -> TeacherView: ...
+
+    def ahead(self, batch: Batch) -> TeacherView | None:
+        """As `look`, before the step and in another thread; None if it cannot be had so."""
 
     def close(self) -> None:
         """Nothing is looked at after it."""
@@ -97,8 +106,18 @@ class Mixed:
     def hidden_size(self) -> int:
         return self.live.hidden_size
 
+    @property
+    def waits(self) -> bool:
+        return self.live.waits
+
     def look(self, batch: Batch) -> TeacherView:
-        return (self.live if batch.on_policy else self.cached).look(batch)
+        return self._of(batch).look(batch)
+
+    def ahead(self, batch: Batch) -> TeacherView | None:
+        return self._of(batch).ahead(batch)
+
+    def _of(self, batch: Batch) -> TeacherSource:
+        return self.live if batch.on_policy else self.cached
 
     def close(self) -> None:
         self.cached.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +15,15 @@ from mwalimu.config import (
     learns_from_teacher,
     needed_signals,
 )
+from mwalimu.data.loading import load_causal_lm
 from mwalimu.data.vocabulary import vocabulary_fingerprint
 from mwalimu.errors import SignalMismatch
 from mwalimu.finetune.teacher.cached import CachedTeacher
-from mwalimu.finetune.teacher.live import LiveTeacher
+from mwalimu.finetune.teacher.live import LiveTeacher, Load
 from mwalimu.finetune.teacher.rows import JobRows
 from mwalimu.finetune.teacher.served import ServedTeacherScores
 from mwalimu.finetune.teacher.view import Mixed, Needs, TeacherSource
+from mwalimu.objectives.packing import Packing
 from mwalimu.run import Run
 
 
@@ -60,8 +62,12 @@ class WhiteBox:
         device: torch.device,
         *,
         autocast: bool,
+        packings: Sequence[Packing] = (),
+        load: Load = load_causal_lm,
     ) -> TeacherSource:
-        """Raises:
+        """`load` is how a live teacher is loaded.
+
+        Raises:
         SignalMismatch: the cache is of another vocabulary than the student's.
         TeacherError: the teacher cannot be had, or cannot do what is asked of it.
         """
@@ -71,7 +77,9 @@ class WhiteBox:
         if self.served is not None:
             live = ServedTeacherScores(self.served, self.k, device, rows)
         elif self.live:
-            live = LiveTeacher(needs, self.live, device, rows, autocast=autocast)
+            live = LiveTeacher(
+                needs, self.live, device, rows, autocast=autocast, packings=packings, load=load
+            )
         if cached is not None and live is not None:
             return Mixed(cached, live)
         source = live or cached

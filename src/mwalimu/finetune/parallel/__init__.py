@@ -1,0 +1,1 @@
+"""Several processes train one student: started by torchrun or accelerate, one a GPU."""

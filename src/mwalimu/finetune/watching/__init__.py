@@ -1,0 +1,1 @@
+"""What a training lets others see: metrics, trackers, speed, early warnings."""
