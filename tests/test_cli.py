@@ -118,6 +118,19 @@ def test_bad_input_is_one_error_with_its_code(
     assert expected in one_line(result, code)
 
 
+def test_a_learning_rate_is_suggested_before_the_training(tmp_path: Path) -> None:
+    make_tiny_model(tmp_path / "student")
+    write_job(tmp_path, [{"prompt": f"say {i}"} for i in range(16)])
+    assert "mwalimu generate" in one_line(mwalimu("lr", "distill.yaml", cwd=tmp_path), 8)
+    assert mwalimu("generate", "distill.yaml", cwd=tmp_path).returncode == 0
+    result = mwalimu("lr", "distill.yaml", cwd=tmp_path, OMP_NUM_THREADS="1")
+    assert result.returncode == 0, result.stderr
+    assert "set finetune.learning_rate to " in result.stdout
+    found = json.loads(Path(tmp_path, result.stdout.split("curve: ")[1].strip()).read_bytes())
+    assert f"to {found['suggestion']:.1e}\n" in result.stdout
+    assert not list(tmp_path.glob("runs/*/finetune/checkpoints"))
+
+
 def test_a_missing_config_and_a_broken_student(tmp_path: Path) -> None:
     missing = one_line(mwalimu("run", "none.yaml", cwd=tmp_path), 2)
     assert "mwalimu init" in missing and missing.count("\n") == 1

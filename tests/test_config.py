@@ -55,6 +55,14 @@ def test_dump_writes_every_default_and_loads_again(tmp_path: Path) -> None:
             r"teacher: .*contradicts kind fake",
         ),
         ({"data": {}}, r"data\.train: is required"),
+        (
+            {"student": {"model": "s/s", "prune": {"layer": 3}}},
+            r"student\.prune\.layer: unknown key, did you mean 'layers'\?",
+        ),
+        (
+            {"finetune": {"objective": [{"kind": "jsd", "weigh": 1}]}},
+            r"objective\.0\.weigh: unknown key, did you mean 'weight'\?",
+        ),
     ],
 )
 def test_a_bad_setting_is_named(tmp_path: Path, change: dict[str, object], expected: str) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mwalimu.config import Config, build_config, load_config
 from mwalimu.data.dataset import load_records
@@ -56,16 +56,24 @@ def estimate(
     probe: int = 0,
     store: Path = DEFAULT_STORE,
     folder: Path | None = None,
+    memory: str | None = None,
+    device: Literal["cpu", "cuda"] | None = None,
     progress: Progress = silent,
 ) -> Estimate:
     """What the job will take, before it takes it. Spends nothing without a `probe`.
 
     `probe` rows are really asked, on the account of the run in `folder`; their answers are kept
-    in `store`, where a run finds them.
+    in `store`, where a run finds them. `memory`, such as "24GB", and `device` are those of the
+    machine that will train; this one's where they are left out.
     """
+    from mwalimu.estimate import Room
     from mwalimu.estimate import estimate as estimate_job
+    from mwalimu.finetune.footprint import parse_memory
 
-    return estimate_job(config, store=store, folder=folder, probe=probe, on_progress=progress)
+    room = Room(device, None if memory is None else parse_memory(memory))
+    return estimate_job(
+        config, store=store, folder=folder, probe=probe, room=room, on_progress=progress
+    )
 
 
 def generate(

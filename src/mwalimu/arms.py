@@ -67,12 +67,13 @@ def _teacher_arm(
 
 
 def _untouched_arm(config: Config, run: Run) -> Arm:
-    from mwalimu.finetune.student import load_student, save_student
+    from mwalimu.finetune.student import load_student, save_student, started
 
     # Always anew: a folder of an earlier config would be another student.
     folder = run.path("evaluate", "arms", "student-before")
-    model, tokenizer = load_student(config.student, seed=config.seed)
-    save_student(model, tokenizer, folder)
+    student = started(config.student, run.path("finetune", "pruned"))
+    model, tokenizer = load_student(student, seed=config.seed)
+    save_student(model, tokenizer, folder, student)
     return _arm("student-before", folder)
 
 
@@ -80,13 +81,14 @@ def _labels_arm(
     config: Config, run: Run, labelled: list[Record], stage_fingerprint: str, progress: Progress
 ) -> Arm:
     from mwalimu.finetune.finetune import train_student
+    from mwalimu.finetune.student import started
 
     folder = run.path("evaluate", "arms", "student-labels")
     epochs = config.evaluate.labelled_epochs or config.finetune.epochs
     # Gold rows have no teacher: they are learned as text.
     settings = config.finetune.model_copy(update={"epochs": epochs, "objective": ()})
     train_student(
-        config.student,
+        started(config.student, run.path("finetune", "pruned")),
         settings,
         [record.to_json() for record in labelled],
         None,

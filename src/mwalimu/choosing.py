@@ -49,8 +49,12 @@ def choose(config: Config) -> Choice:
     Raises:
         ConfigError: the objective asks for what this teacher and this student cannot give.
         UnknownTeacherModel, StudentError: a tokenizer cannot be read.
+        StudentError, MissingDependency: there can be no such student.
     """
+    from mwalimu.finetune.student.checks import check_student
+
     asked = config.finetune.objective
+    check_student(config.student)
     _check_scoring(config)
     _check_per_sample(asked)
     if asked and not any(part.kind in DIVERGENCES for part in asked) and config.finetune.on_policy:
@@ -245,7 +249,9 @@ def _with_layers(config: Config, part: PartConfig) -> PartConfig:
         return part
     from mwalimu.objectives.layers import map_layers
 
-    teacher, student = _depth(config.teacher.model), _depth(config.student.model)
+    teacher = _depth(config.teacher.model)
+    prune = config.student.prune
+    student = (prune and prune.depth) or _depth(config.student.model)
     wanted = part.pairs if part.layers == "uniform" and part.pairs else part.layers
     try:
         pairs = map_layers(wanted, student, teacher)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -41,9 +41,11 @@ MinOk = Annotated[
 
 @app.callback()
 def options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
 ) -> None:
     os.environ["MWALIMU_DEBUG"] = "1" if debug else os.environ.get("MWALIMU_DEBUG", "")
+    _refuse_several(context.invoked_subcommand)
 
 
 @app.command()
@@ -86,6 +88,13 @@ def estimate(
     probe: Annotated[
         int, typer.Option("--probe", min=0, help="really ask so many rows, and measure")
     ] = 0,
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="that training may have, such as 24GB")
+    ] = None,
+    device: Annotated[
+        Literal["cpu", "cuda"] | None,
+        typer.Option("--device", help="where training will run, if not here"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
     set_: Overrides = None,
 ) -> None:
@@ -98,7 +107,9 @@ def estimate(
     job = _load(config, set_)
     folder = run or Path("runs") / config.resolve().parent.name
     with live_progress() as progress:
-        found = api.estimate(job, probe=probe, folder=folder, progress=progress)
+        found = api.estimate(
+            job, probe=probe, folder=folder, memory=memory, device=device, progress=progress
+        )
     typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(found.lines()))
 
 
@@ -162,6 +173,15 @@ def finetune(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) 
     _print_summary(summary)
 
 
+@app.command("lr")
+def learning_rate(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+    """Before stage 2: a range test on the job's own rows suggests finetune.learning_rate."""
+    with _pipeline(config, run, set_) as pipeline:
+        found = pipeline.find_learning_rate()
+    typer.echo(found.in_words)
+    typer.echo(f"curve: {pipeline.run.path('finetune', 'lr_finder.json')}")
+
+
 @app.command()
 def evaluate(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
     """The student against the teacher and two baselines, on held-out rows."""
@@ -194,6 +214,9 @@ def models(
     trainable: Annotated[
         bool, typer.Option("--trainable", help="only those whose terms let others learn from them")
     ] = False,
+    students: Annotated[
+        bool, typer.Option("--students", help="the students, with size and needed memory")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
 ) -> None:
     """The teachers that are known by name: routes, prices, what their terms allow."""
@@ -202,6 +225,9 @@ def models(
     from mwalimu.errors import ConfigError
     from mwalimu.registry import display, search
 
+    if students:
+        _show_students(words or [], as_json)
+        return
     found = search(words or [], returns=returns, trainable=trainable)
     if as_json:
         typer.echo(display.as_json(found))
@@ -211,6 +237,25 @@ def models(
         typer.echo("\n".join(display.details(found[0])))
     else:
         Console().print(display.table(found))
+
+
+def _show_students(words: list[str], as_json: bool) -> None:
+    from rich.console import Console
+
+    from mwalimu.errors import ConfigError
+    from mwalimu.registry import display, search_students
+
+    found = search_students(words)
+    if as_json:
+        typer.echo(display.students_as_json(found))
+    elif not found:
+        raise ConfigError(
+            "no student fits", where="models", fix="list all with 'mwalimu models --students'"
+        )
+    elif len(found) == 1:
+        typer.echo("\n".join(display.student_details(found[0])))
+    else:
+        Console().print(display.student_table(found))
 
 
 def _show_terms(config: Config) -> None:
@@ -245,19 +290,40 @@ def _load(config: Path, overrides: list[str] | None) -> Config:
     return load_config(config, overrides or [])
 
 
+def _refuse_several(verb: str | None) -> None:
+    from mwalimu.errors import ConfigError
+    from mwalimu.run import launched
+
+    if launched()[1] > 1 and verb not in (None, "finetune"):
+        raise ConfigError(
+            f"'{verb}' is for one process",
+            where="torchrun",
+            fix=f"run 'mwalimu {verb}' without it; 'finetune' is what several processes share",
+        )
+
+
 @contextmanager
 def _pipeline(config: Path, run: Path | None, overrides: list[str] | None) -> Iterator[Pipeline]:
-    from mwalimu.pipeline import Pipeline
+    """Of several processes the first one holds the run folder and shows how far they are."""
+    from mwalimu.pipeline import Pipeline, silent
     from mwalimu.progress import live_progress
-    from mwalimu.run import exclusive
+    from mwalimu.run import exclusive, launched
 
     resolved = _load(config, overrides)
     root = run or Path("runs") / config.resolve().parent.name
+    store = Path(".mwalimu") / "answers"
+    if launched()[0]:
+        yield Pipeline(resolved, root, store=store, progress=silent)
+        return
     with exclusive(root, "run folder"), live_progress() as progress:
-        yield Pipeline(resolved, root, store=Path(".mwalimu") / "answers", progress=progress)
+        yield Pipeline(resolved, root, store=store, progress=progress)
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
+    from mwalimu.run import launched
+
+    if launched()[0]:
+        return
     for key, value in summary.items():
         if isinstance(value, str | int | float):
             typer.echo(f"{key}: {value:.4g}" if isinstance(value, float) else f"{key}: {value}")
@@ -297,5 +363,12 @@ def _fail(line: str, code: int) -> None:
         import traceback
 
         traceback.print_exc()
-    print(line, file=sys.stderr)
+    from mwalimu.run import launched
+
+    rank, size = launched()
+    print(f"process {rank + 1} of {size}: {line}" if rank else line, file=sys.stderr)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

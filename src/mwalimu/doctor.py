@@ -16,6 +16,7 @@ EXTRAS = {
     "fastjsonschema": "schema",
     "uvloop": "fast",
     "azure": "azure",
+    "bitsandbytes": "qlora",
 }
 CORE = ("torch", "transformers", "peft", "safetensors", "tokenizers", "aiohttp", "pyarrow")
 

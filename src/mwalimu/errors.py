@@ -10,7 +10,8 @@ MwalimuError                    1
 ├── StudentError                5   the student cannot be loaded, or cannot hold the rows
 ├── TrainingError               6   training cannot go on
 │   ├── NonFiniteLoss           6   NaN or infinity, caught before the optimiser step
-│   └── NoTargetTokens          6   nothing left to learn after truncation
+│   ├── NoTargetTokens          6   nothing left to learn after truncation
+│   └── OutOfMemory             6   of the GPU or the machine; the checkpoints are whole
 ├── DiskFull                    7   what is on disk is whole; free some space, run again
 ├── RunError                    8   the run folder does not fit the request, or was damaged
 │   └── SignalMismatch          8   a teacher's signals are of another teacher, tokenizer or text
@@ -89,6 +90,10 @@ class NonFiniteLoss(TrainingError, ArithmeticError):
 
 
 class NoTargetTokens(TrainingError, ValueError):
+    pass
+
+
+class OutOfMemory(TrainingError, MemoryError):
     pass
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mwalimu.config import (
+    OUTSIDE_THE_RESULT,
     Config,
     TeacherConfig,
     capture_temperature,
@@ -25,7 +26,10 @@ from mwalimu.config import (
 from mwalimu.data.dataset import Dataset, load_records, open_dataset
 from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError
-from mwalimu.run import Run, atomic_writer, fingerprint, model_hashes, sha256_file
+from mwalimu.run import Run, atomic_writer, fingerprint, launched, model_hashes, sha256_file
+
+if TYPE_CHECKING:
+    from mwalimu.finetune.watching.lr_finder import Found
 
 Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, total, note)."""
@@ -148,6 +152,12 @@ class Pipeline:
             why=self.why,
         )
 
+    def find_learning_rate(self) -> Found:
+        """A range test on what stage 1 published; the fine-tuning itself is left alone."""
+        from mwalimu.finetune.finetune import find_learning_rate
+
+        return find_learning_rate(self.config, self.run, on_progress=self.progress)
+
     def evaluate(self) -> dict[str, Any]:
         """The four arms on the same held-out rows; without a test file there is nothing to do."""
         if self.config.data.test is None:
@@ -200,6 +210,8 @@ class Pipeline:
 
     def _describe_config(self) -> None:
         """Again before stage 2, whose settings may have changed since stage 1."""
+        if launched()[0]:
+            return  # the first of several processes does it
         self.run.describe(config=public_config(self.config), seed=self.config.seed)
         with atomic_writer(self.run.path("config.yaml")) as handle:
             handle.write(dump_config(self.config).encode())
@@ -265,7 +277,7 @@ class Pipeline:
                 "teacher": live,
                 "student": config.student.model_dump(),
                 "model": model_hashes(config.student.model),
-                "finetune": config.finetune.model_dump(),
+                "finetune": config.finetune.model_dump(exclude=set(OUTSIDE_THE_RESULT)),
                 "seed": config.seed,
             }
         )

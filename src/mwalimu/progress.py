@@ -24,7 +24,7 @@ LINE_EVERY_S = 5.0
 
 @contextmanager
 def live_progress() -> Iterator[Callback]:
-    """A callback (stage, done, total, note) that draws on stderr."""
+    """A callback (stage, done, total, note) that draws on stderr; of total 0 the note stays."""
     if not sys.stderr.isatty():
         yield _Lines()
         return
@@ -47,6 +47,9 @@ class _Bars:
         self.tasks: dict[str, TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        if not total:
+            self.bars.console.print(f"{stage}: {note}", markup=False, highlight=False)
+            return
         if stage not in self.tasks:
             self.tasks[stage] = self.bars.add_task(stage, total=total, note=note)
         self.bars.update(self.tasks[stage], completed=done, total=total, note=note)
@@ -60,6 +63,9 @@ class _Lines:
         self.said: dict[str, float] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        if not total:
+            print(f"{stage}: {note}", file=sys.stderr, flush=True)
+            return
         now = time.monotonic()
         started = self.started.setdefault(stage, now)
         if done < total and now - self.said.get(stage, -LINE_EVERY_S) < LINE_EVERY_S:

@@ -87,6 +87,11 @@ def model_hashes(model: str) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(paths) if path.is_file()}
 
 
+def launched() -> tuple[int, int]:
+    """Which process this is, from 0, of how many that torchrun or accelerate started together."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextlib.contextmanager
 def exclusive(folder: Path, what: str) -> Iterator[None]:
     """One process at a time in `folder`; the lock ends with its holder, however that ends.

@@ -77,8 +77,7 @@ def test_json_holds_the_same_and_only_numbers(tmp_path: Path) -> None:
     assert told["training"]["parameters"] is None and told["probe"] is None
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_memory_counts_the_weights_in_the_folder(tmp_path: Path, method: str) -> None:
+def test_parameters_are_those_of_the_weights_in_the_folder(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
@@ -86,11 +85,10 @@ def test_memory_counts_the_weights_in_the_folder(tmp_path: Path, method: str) ->
     folder.mkdir()
     (folder / "config.json").write_text("{}", encoding="utf-8")
     save_file({"a": torch.zeros(64, 1024), "b": torch.zeros(512)}, folder / "model.safetensors")
-    student = {"model": "student", "method": method}
+    student = {"model": "student", "method": "lora"}
     training = of_job(tmp_path, write_job(tmp_path, SERVED, prompts(1), student=student)).training
-    parameters, factor = 64 * 1024 + 512, 16 if method == "full" else 2.48
-    assert training.parameters == parameters
-    assert training.gib == pytest.approx(parameters * factor / 2**30)
+    assert training.parameters == 64 * 1024 + 512
+    assert training.memory is None  # of no known architecture
 
 
 def test_a_student_without_weights_counts_by_its_shape_and_its_tokenizer(tmp_path: Path) -> None:

@@ -10,7 +10,13 @@ from mwalimu.run import Run
 Row = dict[str, Any]
 ARMS = ("teacher", "student-before", "student-labels", "student-distilled")
 HOSTILE = "<script>alert(1)</script> | `x` [a](javascript:b)\r\n\n# title\x1b[31m \ud83d"
-TRAINING = {"steps": 4, "epochs": 2, "validation_loss": 0.5, "parameters": 1000}
+TRAINING = {
+    "steps": 4,
+    "epochs": 2,
+    "validation_loss": 0.5,
+    "parameters": 1000,
+    "warnings": ["the loss jumped to 20 at step 3"],
+}
 
 
 def interval(mean: float) -> dict[str, float]:

@@ -135,6 +135,7 @@ def test_without_an_evaluation_the_rest_is_there(tmp_path: Path) -> None:
     for text in texts(write_report(run)):
         assert "No test file was given" in text and "The data" in text
         assert "How the training went" in text and "The arms" not in text
+        assert "While training: the loss jumped to 20 at step 3." in text
 
 
 def test_without_a_student_there_is_nothing_to_report(tmp_path: Path) -> None:

@@ -31,12 +31,13 @@ from mwalimu.config.settings import (
     Task,
     TeacherConfig,
 )
-from mwalimu.config.student import StudentConfig
-from mwalimu.config.training import FinetuneConfig
+from mwalimu.config.student import PruneConfig, StudentConfig
+from mwalimu.config.training import OUTSIDE_THE_RESULT, FinetuneConfig
 
 __all__ = [
     "DIVERGENCES",
     "ENCODINGS",
+    "OUTSIDE_THE_RESULT",
     "PART_KINDS",
     "TASKS",
     "BudgetConfig",
@@ -49,6 +50,7 @@ __all__ = [
     "Kind",
     "OnPolicyConfig",
     "PartConfig",
+    "PruneConfig",
     "Schedule",
     "Scheduled",
     "SignalsConfig",

@@ -6,10 +6,10 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mwalimu.config.redact import public_config
 from mwalimu.config.settings import Config, EnsembleConfig, TeacherConfig
@@ -75,7 +75,9 @@ def dump_config(config: Config) -> str:
 
 
 def _absolute(config: Config, base: Path) -> Config:
-    """Paths from the folder of distill.yaml; what the registry knows of a teacher filled in."""
+    """Paths from the folder of distill.yaml; what the registry knows of the models filled in."""
+    from mwalimu.registry import resolve_student
+
     data = config.data.model_copy(
         update={
             name: base / value
@@ -83,7 +85,8 @@ def _absolute(config: Config, base: Path) -> Config:
             if (value := getattr(config.data, name)) is not None
         }
     )
-    student = config.student.model_copy(update={"model": _model_path(config.student.model, base)})
+    placed = _model_path(config.student.model, base)
+    student = config.student.model_copy(update={"model": resolve_student(placed)})
     generate = config.generate
     changes: dict[str, Any] = {
         "user_model": _teacher(generate.user_model, base, "generate.user_model")
@@ -138,12 +141,22 @@ def _config_error(error: ValidationError, where: str) -> ConfigError:
 
 
 def _nearest(loc: tuple[int | str, ...]) -> str:
-    section: Any = Config
+    section: type[BaseModel] = Config
     for part in loc[:-1]:
-        section = section.model_fields[str(part)].annotation
+        # What is no field is a place in a list, or a member of a union.
+        field = section.model_fields.get(str(part))
+        section = (field and _section_in(field.annotation)) or section
     known = list(section.model_fields)
     close = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
     return f", did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds: itself, one that may be absent, or a list of it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (_section_in(part) for part in get_args(annotation))
+    return next((section for section in inner if section), None)
 
 
 def _yaml_place(path: Path, error: yaml.YAMLError) -> str:

@@ -9,6 +9,11 @@ from pydantic import BeforeValidator, Field
 from mwalimu.config.objective import OnPolicyConfig, PartConfig, read_objective
 from mwalimu.config.section import Section
 
+OUTSIDE_THE_RESULT = frozenset(
+    {"save_every", "save_minutes", "keep", "track", "activation_checkpointing", "parallel"}
+)
+"""Settings that change no weight: a resume may change them."""
+
 Objective = Annotated[tuple[PartConfig, ...], BeforeValidator(read_objective)]
 
 
@@ -16,13 +21,36 @@ class FinetuneConfig(Section):
     learning_rate: float = Field(2e-5, gt=0)
     batch_size: int = Field(8, ge=1, description="rows of one forward pass")
     accumulation: int = Field(1, ge=1)
+    tokens_per_pass: int | None = Field(
+        None,
+        ge=1,
+        description="a step's rows in forward passes of so many tokens, not of batch_size rows",
+    )
+    packing: Literal["auto", "on", "off"] = Field(
+        "auto", description="rows side by side without padding, each seen by itself alone"
+    )
+    activation_checkpointing: Literal["auto", "on", "off"] = Field(
+        "auto", description="less memory for a third more time: only if it would not fit"
+    )
+    compile: bool = Field(False, description="compile the layers, which takes minutes")
+    optimiser: Literal["adamw", "adamw_8bit"] = "adamw"
     epochs: int = Field(3, ge=1)
     warmup_ratio: float = Field(0.05, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
     adam_beta2: float = Field(0.999, gt=0, lt=1, description="lower for models from scratch")
     max_grad_norm: float = Field(1.0, gt=0)
-    patience: int = Field(2, ge=1, description="epochs without a better validation loss")
+    patience: int = Field(2, ge=1, description="validations without a better loss")
+    validate_every: int | None = Field(
+        None, ge=1, description="optimiser steps between validations, besides one an epoch"
+    )
     save_every: int = Field(200, ge=1, description="optimiser steps between checkpoints")
+    save_minutes: float | None = Field(
+        None, gt=0, description="a checkpoint also so long after the last one"
+    )
+    keep: int = Field(2, ge=1, description="newest checkpoints that are kept, besides the best")
+    track: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
+        (), description="who shows metrics.jsonl as it grows"
+    )
     objective: Objective = Field(
         (), description="auto (no part), a kind of loss, or parts with weights and temperatures"
     )
@@ -30,3 +58,6 @@ class FinetuneConfig(Section):
         "auto", description="where the teacher's distribution comes from: cached unless impossible"
     )
     on_policy: OnPolicyConfig | None = None
+    parallel: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto", description="of several processes, each holds the student, or a share of it"
+    )

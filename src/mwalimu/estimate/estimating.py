@@ -10,6 +10,7 @@ from mwalimu.config import BudgetConfig, Config
 from mwalimu.data.dataset import Dataset, open_dataset
 from mwalimu.estimate.assumptions import Assumptions
 from mwalimu.estimate.measured import measured
+from mwalimu.estimate.memory_side import Room
 from mwalimu.estimate.plan import Place, Plan
 from mwalimu.estimate.probe import Probe, run_probe
 from mwalimu.estimate.rates import Rates
@@ -29,11 +30,13 @@ def estimate(
     store: Path,
     folder: Path | None = None,
     probe: int = 0,
+    room: Room = Room(),  # noqa: B008  # it is frozen
     on_progress: Progress = lambda *_: None,
 ) -> Estimate:
     """`folder` is the run's: what it has spent counts, and a probe goes on its account.
 
-    `probe` rows, drawn at random, are really asked, and their answers kept in `store`.
+    `probe` rows, drawn at random, are really asked, and their answers kept in `store`. `room` is
+    the memory that training has, this machine's where it says nothing.
 
     Raises:
         ConfigError, DataError: of what is wrong with the job itself.
@@ -64,7 +67,7 @@ def estimate(
         places=tuple(places),
         cost=cost,
         caps=tuple(_caps(config.budget, spent, cost)),
-        training=training_side(plan, survey, rates["teacher"]),
+        training=training_side(plan, survey, rates["teacher"], room),
         terms=_terms(plan.places),
         probed=None if probed is None else _facts(plan, probed),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mwalimu.config import TeacherConfig
+from mwalimu.estimate.memory_text import memory_json, memory_lines
 from mwalimu.estimate.plan import ON_MACHINE
 from mwalimu.estimate.spans import Span
 from mwalimu.estimate.teacher_side import Cost, PlaceCost
@@ -81,6 +82,7 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         """For programs: every range as {mid, low, high}, every unknown as null."""
+        memory = self.training.memory
         return {
             "rows": self.rows,
             "repeated": self.repeated,
@@ -111,7 +113,7 @@ class Estimate:
                 "tokens": self.training.tokens.to_json(),
                 "basis": self.training.basis,
                 "parameters": self.training.parameters,
-                "gib": self.training.gib,
+                "memory": memory and memory_json(memory),
             },
             "terms": list(self.terms),
             "probe": None if self.probed is None else _probe_json(self.probed),
@@ -215,14 +217,16 @@ def _probe(probed: Probed, teacher: TeacherConfig) -> str:
 
 
 def _training_lines(training: Training) -> Iterator[str]:
-    yield _line("training tokens", f"{training.tokens.shown()} over all epochs; {training.basis}")
-    memory = "unknown: the student is not on this machine"
-    if training.gib is not None and training.parameters is not None:
-        memory = (
-            f"{training.gib:.2f} GiB for weights, gradients and optimiser of "
-            f"{training.parameters / 1e6:,.1f} M parameters, activations not counted"
-        )
-    yield _line("training memory", memory)
+    count = training.parameters
+    size = "" if count is None else f" by a student of {count / 1e6:,.1f} M parameters"
+    told = f"{training.tokens.shown()} over all epochs{size}; {training.basis}"
+    yield _line("training tokens", told)
+    if training.memory is None:
+        yield _line("training memory", "unknown: the shape of the student is not known here")
+        return
+    whole, *parts = memory_lines(training.memory)
+    yield _line("training memory", whole[1])
+    yield from (_part(label, text, "") for label, text in parts)
 
 
 def _line(label: str, text: str) -> str:

@@ -25,8 +25,9 @@ Splits = Mapping[str, Iterable[Record]]
 class Survey:
     """Of one stage. `planned` and `stored` are by the keys of the places.
 
-    `draws` are the answers that the stage wants; `trained` the prompts that the student learns;
-    `trials` the draws with which every member of strategy best is tried.
+    `draws` are the answers that the stage wants; `trained` the prompts that the student learns,
+    `longest` the bytes of the longest of them; `trials` the draws with which every member of
+    strategy best is tried.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Survey:
     planned: dict[str, Portion] = field(default_factory=dict)
     stored: dict[str, Portion] = field(default_factory=dict)
     trained: Portion = field(default_factory=Portion)
+    longest: int = 0
     trials: int = 0
     sample: list[Record] = field(default_factory=list)
 
@@ -79,8 +81,9 @@ def _add(
 def _add_trained(survey: Survey, plan: Plan, record: Record) -> None:
     """The student sees what the user wrote, without the instruction."""
     questions = plan.questions(record)
-    size = sum(size_of(question, record.tools) for question in questions)
-    survey.trained.add(Portion(len(questions), size), plan.config.generate.samples)
+    sizes = [size_of(question, record.tools) for question in questions]
+    survey.trained.add(Portion(len(sizes), sum(sizes)), plan.config.generate.samples)
+    survey.longest = max(survey.longest, *sizes)
 
 
 def distinct(splits: Splits) -> Iterator[tuple[str, Record, bool]]:

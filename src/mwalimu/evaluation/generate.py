@@ -33,7 +33,8 @@ class Answerer:
 
     def fitting(self, prompts: Sequence[list[int]]) -> list[int]:
         """The indices of the prompts that leave room for an answer in the model's context."""
-        context = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
+        config = self.model.config.get_text_config()
+        context = getattr(config, "max_position_embeddings", None) or 1 << 30
         return [i for i, ids in enumerate(prompts) if len(ids) <= context - self.max_tokens]
 
     def answer(self, prompts: Sequence[list[int]]) -> list[Answer]:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from mwalimu.data.batched_generation import Answer
+from mwalimu.data.loading import base_of
 from mwalimu.data.record import Record
 from mwalimu.evaluation.generate import Answerer
 
@@ -162,8 +163,10 @@ def _set_malloc(*, mmap_above: int, trim_above: int) -> None:
 
 
 def parameter_count(model: Any) -> int:
-    """Tied weights are one tensor and count once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Tied weights are one tensor and count once; quantised ones count like others."""
+    from mwalimu.data import quantised
+
+    return quantised.parameter_count(model)
 
 
 def weight_bytes(model: Any) -> int:
@@ -176,9 +179,11 @@ def _peak_mib(model: Any, growth: PeakMemory) -> float | None:
 
 
 def size_on_disk(folder: Path) -> float | None:
-    """MiB of the safetensors files; None for a hub id."""
-    sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
-    return sum(sizes) / MIB if sizes else None
+    """MiB of the safetensors files, of an adapter's base too; None where a hub id is among them."""
+    base = base_of(folder)
+    folders = [folder, Path(base["model"])] if base else [folder]
+    sizes = [[path.stat().st_size for path in f.glob("*.safetensors")] for f in folders]
+    return sum(map(sum, sizes)) / MIB if all(sizes) else None
 
 
 def device_name(device: Any) -> str:

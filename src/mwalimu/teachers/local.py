@@ -45,7 +45,8 @@ class LocalTeacher(OnMachineTeacher):
         self._tokenizer = asking_tokenizer(tokenizer, name)
 
     def _context(self) -> int:
-        return int(getattr(self._model.config, "max_position_embeddings", 0) or 1 << 30)
+        config = self._model.config.get_text_config()
+        return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
 
     def _generate(
         self, prompts: list[list[int]], requests: list[Request], sampling: Sampling

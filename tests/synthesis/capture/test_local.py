@@ -131,12 +131,12 @@ def test_a_rows_signals_are_the_same_in_any_company(tmp_path: Path, encoding: st
 def test_a_long_answer_is_reduced_in_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mwalimu.objectives import head_gradients
+    from mwalimu.objectives import chunking
 
     rows = examples(ROWS)
     whole = signals_of(scorer_of(tmp_path), rows, "sampled")
-    monkeypatch.setattr(head_gradients, "CHUNK_BYTES", {"cpu": 1})
-    monkeypatch.setattr(head_gradients, "MIN_CHUNK", 3)
+    monkeypatch.setattr(chunking, "CHUNK_BYTES", {"cpu": 1})
+    monkeypatch.setattr(chunking, "MIN_CHUNK", 3)
     for one, other in zip(whole, signals_of(scorer_of(tmp_path), rows, "sampled"), strict=True):
         assert isinstance(one, Sampled) and isinstance(other, Sampled)
         assert (one.ids == other.ids).all() and (one.counts == other.counts).all()

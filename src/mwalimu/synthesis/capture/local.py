@@ -21,6 +21,7 @@ from mwalimu.data.collate import Batch, collate
 from mwalimu.data.examples import Example
 from mwalimu.data.kept import Array, Arrays, Kept, uniforms
 from mwalimu.data.loading import CannotLoad, load_causal_lm, load_tokenizer
+from mwalimu.data.longrope import rope_limit, sides
 from mwalimu.data.reduction import reduce
 from mwalimu.data.tokenize import Encoded, prepare_tokenizer
 from mwalimu.data.vocabulary import vocabulary_fingerprint, vocabulary_size
@@ -92,6 +93,10 @@ class LocalScorer:
         config = self.model.config.get_text_config()
         return getattr(config, "max_position_embeddings", None) or LARGEST_CONTEXT
 
+    @cached_property
+    def rope_limit(self) -> int | None:
+        return rope_limit(self.model)
+
     def encoding(self, name: str) -> Encoding:
         settings = self.settings
         match name:
@@ -113,10 +118,12 @@ class LocalScorer:
         usable.sort(key=lambda i: len(found[i].ids))
         for start in range(0, len(usable), self.settings.batch_size):
             batch = usable[start : start + self.settings.batch_size]
-            rows = [found[i] for i in batch]
-            signals = self._score_batch(rows, [examples[i] for i in batch])
-            for i, row, own in zip(batch, rows, signals, strict=True):
-                found[i] = Scored(row.key, row.target_crc, own)
+            for side in sides([len(found[i].ids) for i in batch], self.rope_limit):
+                alike = [batch[i] for i in side]
+                rows = [found[i] for i in alike]
+                signals = self._score_batch(rows, [examples[i] for i in alike])
+                for i, row, own in zip(alike, rows, signals, strict=True):
+                    found[i] = Scored(row.key, row.target_crc, own)
         return found
 
     def close(self) -> None:
