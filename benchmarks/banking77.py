@@ -36,9 +36,10 @@ Shape = tuple[int, int, int, int]
 """Hidden size, intermediate size, layers, heads."""
 SHAPES: dict[str, Shape] = {"teacher": (128, 352, 4, 4), "student": (48, 128, 3, 4)}
 SPLITS = ("train", "validation", "test")
-# A question with some of its words gone has the same label: this keeps the teacher from learning
-# its rows by heart.
-COPIES, DROPPED_WORDS = 6, 0.2
+# A question with some of its words gone has the same label, which keeps the teacher from learning
+# its rows by heart; and it is one more prompt, which the teacher answers as well.
+DROPPED_WORDS = 0.2
+TEACHER_COPIES, PROMPT_COPIES = 6, 4
 READING = FinetuneConfig(
     learning_rate=2e-3, batch_size=16, epochs=8, weight_decay=0.1, adam_beta2=0.98
 )
@@ -48,10 +49,10 @@ TEACHING = FinetuneConfig(
 STUDENT = {
     "learning_rate": 4e-3,
     "batch_size": 16,
-    "epochs": 10,
+    "epochs": 4,
     "weight_decay": 0.2,
     "adam_beta2": 0.98,
-    "patience": 10,
+    "patience": 4,
 }
 
 Rows = list[dict[str, Any]]
@@ -110,7 +111,7 @@ def write_models(
 def make_teacher(out: Path, rows: dict[str, Rows], progress: Any) -> Path:
     """Reads, then learns the labels of all rows, each once whole and with words dropped."""
     start = read_questions(out, "teacher", rows["train"], progress)
-    taught = with_dropped_words(rows["train"])
+    taught = with_dropped_words(rows["train"], TEACHER_COPIES)
     folder, label = out / "teacher-taught", "teacher learns"
     return train(start, TEACHING, taught, rows["validation"], folder, label, progress)
 
@@ -131,10 +132,11 @@ def question(row: dict[str, Any]) -> str:
     return str(row["messages"][-2]["content"])
 
 
-def with_dropped_words(rows: Rows) -> Rows:
+def with_dropped_words(rows: Rows, copies: int) -> Rows:
+    """The rows whole, then `copies` - 1 times with words dropped."""
     generator = random.Random(0)
-    copies = [drop_words(row, n, generator) for n in range(1, COPIES) for row in rows]
-    return [*rows, *copies]
+    shorter = [drop_words(row, n, generator) for n in range(1, copies) for row in rows]
+    return [*rows, *shorter]
 
 
 def drop_words(row: dict[str, Any], copy: int, generator: random.Random) -> dict[str, Any]:
@@ -170,9 +172,13 @@ def train(
 
 def write_job(out: Path, rows: dict[str, Rows], teacher: Path, student: Path) -> dict[str, Any]:
     """Prompts without labels for the teacher, gold rows for the test and the baseline."""
+    asked = {
+        "train": with_dropped_words(rows["train"], PROMPT_COPIES),
+        "validation": rows["validation"],
+    }
     prompts = {
-        split: [row | {"messages": row["messages"][:-1]} for row in rows[split]]
-        for split in ("train", "validation")
+        split: [row | {"messages": row["messages"][:-1]} for row in found]
+        for split, found in asked.items()
     }
     files = prompts | {"test": rows["test"], "labelled": few(rows["train"])}
     for name, content in files.items():

@@ -69,14 +69,20 @@ class Worker:
     """The process of one arm. `limit_s` is how long it may take to load, and for a step."""
 
     def __init__(
-        self, arm: Arm, venvs: Path | None, data: Path, device: str, limit_s: float
+        self,
+        arm: Arm,
+        venvs: Path | None,
+        data: Path,
+        device: str,
+        limit_s: float,
+        script: Path = HERE / "worker.py",
     ) -> None:
         self.limit_s = limit_s
         self.log = data / f"{arm.name}.log"
         options = ["--arm", arm.name, "--data", str(data), "--device", device]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [str(python(arm, venvs)), str(HERE / "worker.py"), *options],
+                [str(python(arm, venvs)), str(script), *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
