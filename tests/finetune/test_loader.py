@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,11 +146,17 @@ def test_the_cache_beside_a_teacher_is_read_early_for_its_own_rows_alone() -> No
     assert step.views == [TeacherView(), None]
 
 
-@pytest.mark.parametrize("waits", [False, True])
-def test_on_a_cpu_a_thread_is_for_a_teacher_that_waits(waits: bool) -> None:
+@pytest.mark.parametrize(
+    ("device", "waits", "thread"),
+    [("cpu", False, False), ("cpu", True, True), ("cuda", False, True)],
+)
+def test_a_thread_is_for_copies_to_a_gpu_and_for_a_teacher_that_waits(
+    device: str, waits: bool, thread: bool
+) -> None:
     loader = loader_of(source=Views(early=True, waits=waits))
+    loader = replace(loader, device=torch.device(device))
     with loader.steps(lambda _: threading.get_ident(), range(3)) as made:
-        assert (set(made) == {threading.get_ident()}) is not waits
+        assert (set(made) != {threading.get_ident()}) is thread
 
 
 def test_given_is_taken_lazily() -> None:

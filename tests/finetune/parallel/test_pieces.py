@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mwalimu.finetune.files import save_tensors
 from mwalimu.finetune.parallel.pieces import Pieces, part_of, share_of
 from mwalimu.finetune.parallel.world import ALONE, World
 from tests.finetune.parallel.ranks import on_ranks
@@ -54,8 +55,6 @@ def test_two_processes_open_what_three_wrote(written: Path) -> None:
 def test_two_processes_open_what_one_wrote(tmp_path: Path, written: Path) -> None:
     with Pieces(written, NAME) as saved:
         tensors = {name: saved.read(name, torch.empty(shape)) for name, shape in SHAPES.items()}
-    from mwalimu.finetune.files import save_tensors
-
     save_tensors(tmp_path / NAME, tensors)
     assert load_file(tmp_path / NAME).keys() == SHAPES.keys()
     found = on_ranks(2, read_pieces, tmp_path)

@@ -1,6 +1,5 @@
 """One of two processes is killed or told to stop: what is on disk is whole, and goes on."""
 
-import json
 import shutil
 import signal
 from pathlib import Path
@@ -69,9 +68,6 @@ def test_killed_again_and_again_they_end_with_the_same_bytes(
         )
     parts = {path.name for path in (tmp_path / "checkpoints" / "step-6").iterdir()}
     assert parts >= {"model-00001-of-00002.safetensors", "optimiser-00002-of-00002.safetensors"}
-    state = json.loads((tmp_path / "checkpoints" / "step-6" / "state.json").read_bytes())
-    first, second = (random["torch"] for random in state["random"])
-    assert first != second  # each process drops units of its own
     on_ranks(2, train_each, {way: (tiny, tmp_path, job(way))})
     assert weights(tmp_path) == weights(whole / way)
     assert untimed(tmp_path) == untimed(whole / way)

@@ -6,20 +6,42 @@ from typing import Any
 import pytest
 import torch
 
+from mwalimu.data.tokenize import Encoded
 from mwalimu.errors import ConfigError
 from mwalimu.finetune.parallel import strategy
 from mwalimu.finetune.parallel.replicas import Replicas
 from mwalimu.finetune.parallel.strategy import clip_norm, state_bytes, strategy_of
 from mwalimu.finetune.parallel.world import ALONE, World
 from tests.finetune.jobs import settings
-from tests.finetune.models import make_model
+from tests.finetune.models import make_model, make_rows
 from tests.finetune.parallel.ranks import on_ranks
-from tests.finetune.parallel.work import sum_gradients
+from tests.finetune.parallel.work import hold_shares, sum_gradients, teach_in_bfloat16
 
 
 def test_gradients_are_sums_and_what_nobody_reached_has_none() -> None:
     found = on_ranks(2, sum_gradients)
     assert found[0] == found[1] == [[6.0, 6.0], [10.0, 10.0], None]
+
+
+def test_a_share_is_all_that_a_process_holds_between_uses() -> None:
+    for found in on_ranks(2, hold_shares):
+        assert all(found.values()), found
+
+
+def test_shares_are_put_together_in_half_precision_as_a_gpu_has_them() -> None:
+    """bfloat16 has 8 bits: the states between layers have them too here, unlike under autocast."""
+    model, rows = make_model(), make_rows(8)
+    exact = sum(
+        model(input_ids=torch.tensor([row.ids]), labels=torch.tensor([labels_of(row)])).loss.item()
+        * row.targets
+        for row in rows
+    ) / sum(row.targets for row in rows)
+    for loss, far in on_ranks(2, teach_in_bfloat16):
+        assert loss == pytest.approx(exact, rel=5e-3) and far < 0.05
+
+
+def labels_of(row: Encoded) -> list[int]:
+    return [i if on else -100 for i, on in zip(row.ids, row.labels_mask, strict=True)]
 
 
 @pytest.fixture

@@ -107,10 +107,13 @@ def test_two_processes_give_what_one_gives(trained: Path, name: str, way: str) -
     assert not (trained / name / way / "checkpoints").exists()
 
 
-def test_the_work_of_a_step_is_that_of_all_processes(pair: Pair, tmp_path: Path) -> None:
-    (alone,) = on_ranks(1, watch_work, pair.student, tmp_path / "one", BASE)
-    main, other = on_ranks(2, watch_work, pair.student, tmp_path / "two", BASE)
+def test_the_work_of_a_step_is_that_of_all_processes_and_each_draws_for_itself(
+    pair: Pair, tmp_path: Path
+) -> None:
+    ((alone, seed),) = on_ranks(1, watch_work, pair.student, tmp_path / "one", BASE)
+    (main, first), (other, second) = on_ranks(2, watch_work, pair.student, tmp_path / "two", BASE)
     assert main == alone and len(main) == 5 and other == []
+    assert first == seed and second not in (seed, first)  # what is dropped
 
 
 @pytest.mark.parametrize("way", WAYS)

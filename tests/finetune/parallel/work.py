@@ -8,25 +8,32 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import Shard, distribute_tensor
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 from mwalimu import cli
 from mwalimu.errors import DiskFull, MwalimuError, TooFewAnswers
 from mwalimu.finetune.files import save_tensors
+from mwalimu.finetune.loader import Loader
 from mwalimu.finetune.parallel.pieces import Pieces, part_of, share_of
 from mwalimu.finetune.parallel.replicas import Replicas
+from mwalimu.finetune.parallel.shards import Shards
 from mwalimu.finetune.parallel.world import World, joined
 from mwalimu.finetune.snapshot import Snapshot
 from mwalimu.finetune.teacher.live import LiveTeacher
+from mwalimu.finetune.teaching import Teaching
 from mwalimu.finetune.trainer import Trainer
 from mwalimu.finetune.watching.watch import Watch
+from mwalimu.objectives.layers import decoder_layers
+from mwalimu.objectives.packing import BLOCKS
 from mwalimu.signals import SignalReader
 from tests.finetune.jobs import train
+from tests.finetune.models import make_model, make_rows
 
 Job = dict[str, Any]
 
@@ -139,8 +146,52 @@ def read_rows(_rank: int, model: Path, folder: Path, job: Job) -> list[list[str]
     return seen
 
 
-def watch_work(_rank: int, model: Path, folder: Path, job: Job) -> list[list[int]]:
-    """What this process is told of each step's work."""
+def hold_shares(_rank: int) -> dict[str, bool]:
+    """Whether this process holds a share alone, of each parameter, after each use of a student."""
+    with joined() as world:
+        model = make_model()
+        shards = Shards(model, decoder_layers(model), world, autocast=False)
+        ids_BT = torch.tensor([[1, 2, 3]])
+
+        def cut() -> bool:
+            return all(isinstance(p, DTensor) for p in model.parameters())
+
+        found = {"begun": cut()}
+        with torch.no_grad():
+            expected = shards.run(lambda: model(input_ids=ids_BT).logits)
+            found["without gradients"] = cut()
+            with shards.whole():
+                for _ in range(world.rank + 1):  # as often as each process likes
+                    logits = shards.run(lambda: model(input_ids=ids_BT).logits)
+            found["whole for a while"] = cut() and bool(torch.equal(logits, expected))
+        shards.backward(shards.run(lambda: model(input_ids=ids_BT).logits.sum()), last=True)
+        found["with gradients"] = cut() and all(p.grad is not None for p in model.parameters())
+        return found
+
+
+def teach_in_bfloat16(rank: int) -> tuple[float, float]:
+    """Of packed rows, as on a GPU: the loss of all processes, and the largest distance of a summed
+    gradient from that of one process under autocast, relative to its norm."""
+    with joined() as world:
+        rows = make_rows(8)
+        scale = 1 / sum(row.targets for row in rows)
+        alone, cut = make_model(), make_model()
+        one, two = (Teaching(m, autocast=True, packings=(BLOCKS,)) for m in (alone, cut))
+        shards = Shards(cut, decoder_layers(cut), world, autocast=True)
+        for batch in Loader(one, 0, torch.device("cpu")).batches(rows):
+            one(batch, scale, 0.0).loss.backward()
+        loss = 0.0
+        for batch in Loader(two, 0, torch.device("cpu")).batches(rows[rank::2]):
+            term = shards.run(partial(two, batch, scale, 0.0))
+            shards.backward(term.loss, last=True)
+            loss += float(term.loss.detach())
+        pairs = zip(alone.parameters(), cut.parameters(), strict=True)
+        far = [(t.grad.full_tensor() - o.grad).norm() / o.grad.norm() for o, t in pairs]
+        return world.total(loss), float(max(far))
+
+
+def watch_work(_rank: int, model: Path, folder: Path, job: Job) -> tuple[list[list[int]], int]:
+    """What this process is told of each step's work; the seed that its dropout drew from."""
     seen: list[list[int]] = []
     real = Watch.step
 
@@ -150,7 +201,7 @@ def watch_work(_rank: int, model: Path, folder: Path, job: Job) -> list[list[int
 
     Watch.step = step  # type: ignore[method-assign]
     train(model, folder, **job)
-    return seen
+    return seen, torch.initial_seed()
 
 
 def teach_live(_rank: int, jobs: dict[str, tuple[Path, Path, Job]]) -> dict[str, float]:

@@ -54,7 +54,9 @@ class Shards:
             fully_shard(module, mesh=mesh, mp_policy=policy, ignored_params=kept)
             for module in (*layers, _Root(learner))
         ]
+        self.cut = cut
         *self.layers, self.root = cut
+        self._whole = False
         for module in cut:
             # Sums, not means: the loss was divided by all processes' tokens already.
             module.set_gradient_divide_factor(1.0)
@@ -64,7 +66,8 @@ class Shards:
     def run(self, step: Callable[[], T]) -> T:
         """Whatever uses the student; a loss must be among what it returns."""
         result: T = self.root(step)  # type: ignore[operator]
-        if not torch.is_grad_enabled():  # else the backward pass takes them apart
+        # Else the backward pass takes the outermost module apart.
+        if not self._whole and not torch.is_grad_enabled():
             self.root.reshard()
         return result
 
@@ -74,13 +77,17 @@ class Shards:
         self.run(_nothing)  # the layers learn what they are part of
         for layer in self.layers:
             layer.set_reshard_after_forward(False, recurse=False)
-            layer.unshard()
+        for module in self.cut:
+            module.unshard()
+        self._whole = True
         try:
             yield
         finally:
+            self._whole = False
             for layer in self.layers:
                 layer.set_reshard_after_forward(True, recurse=False)
-                layer.reshard()
+            for module in self.cut:
+                module.reshard()
 
     def backward(self, loss: torch.Tensor, *, last: bool) -> None:
         """The gradients of all processes are summed in every pass: whole ones are kept nowhere."""
