@@ -2,11 +2,11 @@
 
     python benchmarks/finetune/memory.py [--only WORDS] [--out results.json]
 
-On CUDA what is measured is torch.cuda.max_memory_allocated. On a CPU it is the most that was
-resident in the process, less what a tiny training of the same kind takes: once with
-MALLOC_MMAP_THRESHOLD_ set, so that memory which is freed goes back to the system (what the training
-needs), and once as the C library does by itself (what the process holds). The table goes to stdout,
-progress to stderr.
+A tiny training of the same kind goes first, so that the libraries have loaded what they load late;
+what is measured begins behind it. On CUDA that is torch.cuda.max_memory_allocated. On a CPU it is
+the most that is resident in the process: once with MALLOC_MMAP_THRESHOLD_ set, so that memory which
+is freed goes back to the system (what the training needs), and once as the C library does by itself
+(what the process holds). The table goes to stdout, progress to stderr.
 """
 
 from __future__ import annotations
@@ -63,18 +63,17 @@ def main() -> None:
 def compared(case: Case, *, cuda: bool, both: bool) -> dict[str, Any]:
     """In bytes, beyond the libraries."""
     expected = predicted(case, "cuda" if cuda else "cpu")
-    libraries = 0 if cuda else peak_of(case, GIVES_BACK, "--tiny")
-    needs = peak_of(case, GIVES_BACK) - libraries
+    needs = measured(case, GIVES_BACK)
     found = {
         "case": case.name,
         "moment": expected.moment,
         "predicted": expected.terms.total,
-        "needs": needs,
-        "error": expected.terms.total / needs - 1,
-        "libraries": libraries,
+        "needs": needs["peak"],
+        "error": expected.terms.total / needs["peak"] - 1,
+        "libraries": needs["libraries"],
         "terms": expected.terms._asdict(),
     }
-    return found | ({"holds": peak_of(case, {}) - libraries} if both else {})
+    return found | ({"holds": measured(case, {})["peak"]} if both else {})
 
 
 def predicted(case: Case, device: Any) -> Footprint:
@@ -100,13 +99,13 @@ def predicted(case: Case, device: Any) -> Footprint:
     )
 
 
-def peak_of(case: Case, environment: dict[str, str], *options: str) -> int:
-    command = [sys.executable, str(HERE / "memory_worker.py"), "--case", case.name, *options]
+def measured(case: Case, environment: dict[str, str]) -> dict[str, int]:
+    command = [sys.executable, str(HERE / "memory_worker.py"), "--case", case.name]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{case.name}: {done.stderr[-2000:]}")
-    return int(json.loads(done.stdout.splitlines()[-1])["peak"])
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def line(row: dict[str, Any]) -> str:

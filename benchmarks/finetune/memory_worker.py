@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import logging
 import os
 import random
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -25,7 +28,6 @@ from mwalimu.data.loading import load_tokenizer  # noqa: E402
 from mwalimu.finetune.finetune import train_student  # noqa: E402
 from mwalimu.finetune.teacher.view import TeacherView  # noqa: E402
 from mwalimu.finetune.teacher.white_box import WhiteBox  # noqa: E402
-from mwalimu.finetune.watching.speed import peak_memory  # noqa: E402
 from mwalimu.objectives.targets import SparseTarget  # noqa: E402
 
 SPECIAL = ("<pad>", "<s>", "<|end|>", "<|user|>", "<|assistant|>", "<unk>")
@@ -40,17 +42,42 @@ STEPS, BEST = 3, 50
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--case", choices=CASES, required=True)
-    parser.add_argument("--tiny", action="store_true", help="of the same kind, for comparison")
-    arguments = parser.parse_args()
-    case = CASES[arguments.case]
-    case = tiny_of(case) if arguments.tiny else case
+    case = CASES[parser.parse_args().case]
     logging.disable()
     if case.autocast:
         force_autocast()
     with tempfile.TemporaryDirectory() as name:
-        run(case, Path(name))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    print(json.dumps({"peak": peak_memory(device)}))
+        run(tiny_of(case), Path(name, "tiny"))  # code is loaded, and kernels are made
+        peak = Peak()
+        run(case, Path(name, "case"))
+    print(json.dumps({"peak": peak.size(), "libraries": peak.before}))
+
+
+class Peak:
+    """Bytes that a training takes at most beyond what is there before: on CUDA of the allocator,
+    else of the process."""
+
+    def __init__(self) -> None:
+        gc.collect()
+        self.cuda = torch.cuda.is_available()
+        if self.cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            self.before = torch.cuda.memory_allocated()
+        else:
+            ctypes.CDLL(None).malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5")  # begins the high-water mark anew
+            self.before = resident("VmRSS")
+
+    def size(self) -> int:
+        peak = torch.cuda.max_memory_allocated() if self.cuda else resident("VmHWM")
+        return peak - self.before
+
+
+def resident(name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 def run(case: Case, folder: Path) -> None:

@@ -86,9 +86,12 @@ def test_parameters_are_those_of_the_weights_in_the_folder(tmp_path: Path) -> No
     (folder / "config.json").write_text("{}", encoding="utf-8")
     save_file({"a": torch.zeros(64, 1024), "b": torch.zeros(512)}, folder / "model.safetensors")
     student = {"model": "student", "method": "lora"}
-    training = of_job(tmp_path, write_job(tmp_path, SERVED, prompts(1), student=student)).training
+    found = of_job(tmp_path, write_job(tmp_path, SERVED, prompts(1), student=student))
+    training = found.training
     assert training.parameters == 64 * 1024 + 512
     assert training.memory is None  # of no known architecture
+    assert training.least == training.parameters * 2  # frozen, in half precision at least
+    assert "training memory:  more than 0 MiB, for weights, grad" in "\n".join(found.lines())
 
 
 def test_a_student_without_weights_counts_by_its_shape_and_its_tokenizer(tmp_path: Path) -> None:

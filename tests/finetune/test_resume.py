@@ -53,17 +53,17 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
     tmp_path: Path, tiny: Path, method: str, share: float
 ) -> None:
     count = round(KILLS * share)
-    job = {**kills.JOB, "method": method, "dropout": 0.2 if method == "lora" else 0.0}
+    job = kills.job_of(count, method)
     process = worker.processes().Process(target=kills.kill, args=(tiny, tmp_path, job, count, 0))
     process.start()
     process.join()
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["differ"] == [] and report["kills"] >= 0.95 * count
-    for phase in ("step", "save", "validate"):
-        assert report["hit"][phase], report
+    if count >= 30:  # enough for chance to have had them all
+        assert report["torn"] and all(report["hit"][p] for p in ("step", "save", "validate"))
     log = metrics(tmp_path / "killed")
     assert [x["step"] for x in log if "loss" in x] == list(range(1, report["steps"] + 1))
-    assert len([x for x in log if "validation_loss" in x]) > kills.JOB["epochs"]
+    assert len([x for x in log if "validation_loss" in x]) > job["epochs"]
 
 
 def interrupt_at(step: int, *, note: str = "loss", times: int = 1) -> Callable[..., None]:

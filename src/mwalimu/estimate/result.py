@@ -12,6 +12,7 @@ from mwalimu.estimate.plan import ON_MACHINE
 from mwalimu.estimate.spans import Span
 from mwalimu.estimate.teacher_side import Cost, PlaceCost
 from mwalimu.estimate.training_side import Training
+from mwalimu.finetune.footprint import gib
 
 HOURS = 120.0  # minutes from which hours are shown
 FREE = ON_MACHINE | {"fake"}
@@ -222,11 +223,18 @@ def _training_lines(training: Training) -> Iterator[str]:
     told = f"{training.tokens.shown()} over all epochs{size}; {training.basis}"
     yield _line("training tokens", told)
     if training.memory is None:
-        yield _line("training memory", "unknown: the shape of the student is not known here")
+        yield _line("training memory", _least(training))
         return
     whole, *parts = memory_lines(training.memory)
     yield _line("training memory", whole[1])
     yield from (_part(label, text, "") for label, text in parts)
+
+
+def _least(training: Training) -> str:
+    if training.least is None:
+        return "unknown: the student is not on this machine"
+    what = "what it computes on its way is not known for a model of this kind"
+    return f"more than {gib(training.least)}, for weights, gradients and moments; {what}"
 
 
 def _line(label: str, text: str) -> str:

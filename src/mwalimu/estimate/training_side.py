@@ -15,15 +15,20 @@ from mwalimu.estimate.rates import Rates
 from mwalimu.estimate.spans import Span, rate
 from mwalimu.estimate.survey import Survey
 from mwalimu.estimate.tokens import size_of, student_counter
+from mwalimu.registry.shape import ADAM_BYTES, FROZEN_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """`tokens` over all epochs; None for what is not known of the student."""
+    """`tokens` over all epochs; None for what is not known of the student.
+
+    `least` are the bytes of weights, gradients and moments alone, which depend on no shape.
+    """
 
     tokens: Span
     basis: str
     parameters: int | None
+    least: float | None
     memory: Memory | None
 
 
@@ -40,10 +45,13 @@ def training_side(plan: Plan, survey: Survey, first: Rates, room: Room) -> Train
         longest = first.prompt_a_byte * survey.longest + first.prompt_more
     answers = plan.turns * first.answer * trained.requests
     tokens = prompts + answers
+    parameters = _parameters(config.student.model)
+    each = FROZEN_BYTES[config.student.bits] if config.student.adapts else ADAM_BYTES
     return Training(
         tokens * config.finetune.epochs,
         basis,
-        _parameters(config.student.model),
+        parameters,
+        None if parameters is None else float(parameters * each),
         memory_side(config, longest, first.answer, tokens.mid, room),
     )
 

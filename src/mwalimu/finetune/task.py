@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -11,15 +11,13 @@ from typing import Any
 
 from mwalimu.config import FinetuneConfig, StudentConfig
 from mwalimu.data.quantised import parameter_count
-from mwalimu.data.tokenize import Encoded
 from mwalimu.errors import StudentError
 from mwalimu.finetune.execution import packings_of
-from mwalimu.finetune.footprint import Setting, free_memory_of, gib, needed
-from mwalimu.finetune.footprint.advice import checkpointing_decided, lengths_of, setting_of
 from mwalimu.finetune.metrics import read_metrics
 from mwalimu.finetune.on_policy import Rollout
 from mwalimu.finetune.parallel.frozen import load_teacher
 from mwalimu.finetune.parallel.world import ALONE, World
+from mwalimu.finetune.planning import plan_memory
 from mwalimu.finetune.rows import Rows, encode_splits
 from mwalimu.finetune.state import TrainState
 from mwalimu.finetune.student import autocast_wanted, load_student, save_student
@@ -77,7 +75,16 @@ class Task:
         length = _max_length(model, self.student)
         train, held_out = encode_splits(tokenizer, rows, validation, length)
         source = self._source(model, tokenizer, [*rows, *validation])
-        memory = self._memory(model, train, source, validates=bool(held_out))
+        memory = plan_memory(
+            model,
+            self.student,
+            self.settings,
+            train,
+            source,
+            self.world,
+            partial(self.report, 0, 0),
+            validates=bool(held_out),
+        )
         return Job(
             settings=self.settings if memory is None else memory.finetune,
             train=train,
@@ -91,31 +98,6 @@ class Task:
             rollout=self._rollout(tokenizer, length),
             memory=memory,
         )
-
-    def _memory(
-        self, model: Any, rows: Sequence[Encoded], source: Any, *, validates: bool
-    ) -> Setting | None:
-        """What the training takes of it, and with that whether activations are made twice, the same
-        in all processes; None where it cannot be worked out."""
-        teacher = getattr(getattr(source, "live", source), "model", None)
-        settings, device = self.settings, model.device.type
-        how = setting_of(
-            model.config.get_text_config().to_dict(),
-            self.student,
-            settings,
-            lengths_of([len(row.ids) for row in rows], [row.targets for row in rows], settings),
-            device,
-            validates=validates,
-            teacher=teacher and teacher.config.get_text_config().to_dict(),
-        )
-        if how is None:
-            return None
-        free = self.world.from_main(lambda: free_memory_of(device))
-        decided = checkpointing_decided(how, free)
-        if decided.checkpointing and settings.activation_checkpointing == "auto":
-            small, large = gib(needed(decided)), gib(needed(how))
-            self.report(0, 0, f"activations are made twice: {small} of memory, not {large}")
-        return decided
 
     def _rollout(self, tokenizer: Any, length: int) -> Rollout | None:
         settings = self.settings.on_policy

@@ -18,6 +18,7 @@ from mwalimu.finetune.footprint.fitting import LIBRARIES, Change, fits, least_ch
 from mwalimu.finetune.footprint.machine import (
     free_memory_of,
     gib,
+    give_memory_back,
     memory_of,
     parse_memory,
     training_device,
@@ -43,6 +44,7 @@ __all__ = [
     "free_memory_of",
     "frozen_model",
     "gib",
+    "give_memory_back",
     "least_change",
     "memory_of",
     "needed",

@@ -12,7 +12,7 @@ from mwalimu.finetune.footprint.model import BFLOAT16, FLOAT32
 from mwalimu.finetune.footprint.setting import Setting
 from mwalimu.objectives.chunking import block_tokens, chunk_tokens
 
-_DENSE_COPIES = 7  # of a block: the teacher's log-probabilities, the divergence, its gradient
+_DENSE_COPIES = 5  # of a block: the teacher's probabilities and their logs, value, gradient
 
 
 def loss_bytes(how: Setting) -> float:

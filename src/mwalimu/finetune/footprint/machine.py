@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from mwalimu.errors import ConfigError
 from mwalimu.finetune.footprint.setting import Device
 
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
 _MEMINFO = Path("/proc/meminfo")
 _STATUS = Path("/proc/self/status")
 _LIMITS = (
@@ -47,6 +50,17 @@ def free_memory_of(device: Device) -> int:
     except OSError:  # not Linux
         return memory_of(device)
     return min(available, memory_of(device))
+
+
+def give_memory_back(at_least: int = 1 << 20) -> None:
+    """From now on freed memory goes back to the system at once, where a tensor has so many bytes.
+
+    The C library of Linux keeps it for later, and on a CPU a training of many sizes of tensors can
+    come to hold twice what it needs (benchmarks/finetune/memory.py). To give it back costs time:
+    the system clears every page that it hands out anew.
+    """
+    with suppress(OSError, AttributeError, TypeError):  # another system, another C library
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, at_least)
 
 
 def parse_memory(text: str) -> int:

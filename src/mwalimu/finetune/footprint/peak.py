@@ -115,10 +115,11 @@ def _forward(how: Setting, before: float) -> Iterator[tuple[str, Terms]]:
 
 
 def _passing(how: Setting) -> float:
-    """What the last layer needs on its way, beside what it and others keep."""
+    """What the last layer needs on its way beside what it and others keep, or the one below it in
+    place of the last."""
     if how.checkpointing:  # autocast holds its copies of weights until all layers have run
         copies = sum(kept_weights(how, learns) for learns in how.layers)
-        return copies + _running(how)
+        return copies + _running(how) - kept(how, how.layers[-1], last=True)
     scores = SCORES_PASSING * how.model.heads * how.lengths.longest if how.model.capped else 0
     return matrix_hump(how) + how.places * scores
 

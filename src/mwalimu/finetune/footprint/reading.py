@@ -12,7 +12,8 @@ from mwalimu.config.student import PruneConfig
 from mwalimu.registry.shape import Shape
 
 TIED_BY_DEFAULT = {"gemma", "gemma2", "gemma3_text"}  # whose config.json need not say so
-_NAMES = ("model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers")
+_HEADS = "num_attention_heads"
+_NUMBERS = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", _HEADS)
 
 
 def shape_of(config: Mapping[str, Any]) -> Shape | None:
@@ -21,16 +22,15 @@ def shape_of(config: Mapping[str, Any]) -> Shape | None:
     Of a model for more than text, its text model's.
     """
     config = config.get("text_config", config)
-    heads = config.get("num_attention_heads")
     experts = any("expert" in name and value for name, value in config.items())
-    if experts or not isinstance(heads, int) or not all(config.get(name) for name in _NAMES):
+    numbers: dict[str, Any] = {name: config.get(name) for name in _NUMBERS}
+    if experts or not all(isinstance(number, int) and number for number in numbers.values()):
         return None
-    kind = config["model_type"]
-    tied = config.get("tie_word_embeddings")
-    numbers = {name: config[name] for name in _NAMES} | {
-        "num_attention_heads": heads,
+    kind, tied, heads = config.get("model_type"), config.get("tie_word_embeddings"), numbers[_HEADS]
+    numbers |= {
+        "model_type": kind,
         "num_key_value_heads": config.get("num_key_value_heads") or heads,
-        "head_dim": config.get("head_dim") or config["hidden_size"] // heads,
+        "head_dim": config.get("head_dim") or numbers["hidden_size"] // heads,
         "tie_word_embeddings": kind in TIED_BY_DEFAULT if tied is None else tied,
     }
     try:
