@@ -201,17 +201,24 @@ def ignores_layouts(asked: Any, layout: Any) -> torch.Tensor:
     return asked.run(query, key, value, None)[0].flatten(0, 1)
 
 
-@pytest.mark.parametrize("spread", [0.3, 0.002])
-def test_rows_that_see_each_other_are_found_out(spread: float) -> None:
-    """Also in a model whose attention hardly counts for anything."""
-    model = small_model("llama")
-    for parameter in model.parameters():
-        if parameter.ndim > 1:
-            parameter.data.mul_(spread / 0.3)
-    leaky = Packing("leaky", ignores_layouts, 0)
+def whispers(asked: Any, layout: Any) -> torch.Tensor:
+    """A row's first token hears a ten thousandth of its neighbour's last."""
+    own_PAD = BLOCKS.attend(asked, layout)
+    return own_PAD + 1e-4 * own_PAD.roll(1, 0)
+
+
+@pytest.mark.parametrize(
+    ("attend", "why"),
+    [
+        (ignores_layouts, "packed rows are not what they are alone"),
+        (whispers, "packed rows see each other"),
+    ],
+)
+def test_rows_that_see_each_other_are_found_out(attend: Any, why: str) -> None:
+    model, leaky = small_model("llama"), Packing("leaky", attend, 0)
     forward = Forward(model, packings=[leaky])
     assert forward.slack == PADDED
-    assert forward.why_padded.startswith("LlamaForCausalLM takes no packed rows: packed rows ")
+    assert forward.why_padded == f"LlamaForCausalLM takes no packed rows: {why}"
     assert model.config._attn_implementation == "sdpa"
     assert Forward(model, packings=[leaky, BLOCKS]).slack == BLOCKS.slack
 
