@@ -22,6 +22,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mwalimu.errors import StudentError
+
 Ints = NDArray[np.int64]
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -53,6 +55,22 @@ def byte_lengths(
         if joined == expected or (truncated and expected.startswith(joined)):
             return _without_first_byte(pieces) if space else [len(piece) for piece in pieces]
     return None
+
+
+def token_bytes(tokenizer: Any, ids: Sequence[int]) -> list[bytes]:
+    """What each id stands for; empty for a control token and for an id without a token.
+
+    Raises:
+        StudentError: the tokenizer has no fast backend to read it from.
+    """
+    table = _table(tokenizer)
+    if table is None:
+        raise StudentError(
+            "the bytes of its tokens are not known: the tokenizer has no fast backend",
+            where=str(tokenizer.name_or_path),
+        )
+    pieces = (table.pieces([token]) for token in ids)
+    return [piece[0] if piece else b"" for piece in pieces]
 
 
 def align(lengths_T: ArrayLike, lengths_S: ArrayLike) -> tuple[Ints, Ints]:

@@ -13,7 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from mwalimu.data.chrf import sentence_chrf
 from mwalimu.data.final_answer import final_answer
+
+NLI_LABELS = ("entailment", "neutral", "contradiction")
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
@@ -106,6 +109,7 @@ LABEL = Grader("label match", label_match)
 EXACT = Grader("exact match", exact_match)
 NUMBER = Grader("numeric match", numeric_match)
 WORDS = Grader("token F1", token_f1)
+CHARACTERS = Grader("chrF", sentence_chrf)
 
 GRADERS = {
     "nli": LABEL,
@@ -114,6 +118,7 @@ GRADERS = {
     "math": NUMBER,
     "summarization": WORDS,  # a good summary is rarely the reference word for word
     "conversation": EXACT,
+    "translation": CHARACTERS,  # nor is a good translation
     "generic": EXACT,
 }
 
@@ -124,7 +129,7 @@ def grader_of(task: str) -> Grader:
 
 
 def grade(task: str, prediction: str, reference: str) -> float:
-    """The row's headline score: 0 or 1; for summarization 0..1.
+    """The row's headline score: 0 or 1; for summarization and translation 0..1.
 
     Reasoning before a line "Answer: ..." is not graded.
     """

@@ -1,6 +1,7 @@
 """Files of rows -> `Record`s, streaming. Every bad row of a file is reported in one pass.
 
-Reads JSONL, CSV and Parquet, each also gzipped (`.jsonl.gz`, `.csv.gz`). A row is one of
+Reads JSONL, CSV and Parquet, each also gzipped (`.jsonl.gz`, `.csv.gz`), and folders of the
+`datasets` library. A row of ours is one of these; `data/formats` knows the rows of others.
     {"messages": [{"role", "content"}, ...]}  a chat; a last assistant turn is the gold answer
     {"prompt": ..., "completion": ...}                completion is optional
     {"input": ..., "output": ...}                     output is optional
@@ -13,7 +14,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -31,7 +32,7 @@ PAIRS = (("prompt", "completion"), ("input", "output"))
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """One problem: which line, which field, what to do."""
+    """One problem: which line (0: the file as a whole), which field, what to do."""
 
     line: int
     field: str
@@ -39,8 +40,9 @@ class BadRow:
     fix: str
 
     def render(self, path: Path) -> str:
+        place = f"{path}:{self.line}" if self.line else f"{path}"
         field = f" {self.field}:" if self.field else ""
-        return f"{path}:{self.line}:{field} {self.problem}; {self.fix}"
+        return f"{place}:{field} {self.problem}; {self.fix}"
 
 
 def default_id(split: str, line: int) -> str:
@@ -62,14 +64,15 @@ def bad_rows_error(path: Path, problems: list[BadRow]) -> DataError:
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     """(line or row number, raw row or its problem); rows of Parquet count from 1."""
     if not path.exists():
-        raise DataError(
-            "no such file", where=str(path), fix="check the path under 'data' in the config"
-        )
+        raise DataError("no such file", where=str(path), fix="check the path")
     if path.is_dir():
-        raise DataError("is a folder, not a file", where=str(path), fix="name a file in it")
+        from mwalimu.data.folders import read_folder
+
+        yield from read_folder(path)
+        return
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix == ".parquet":
-        yield from _read_parquet(path)
+        yield from read_parquet(path)
         return
     try:
         with _open(path) as handle:
@@ -127,27 +130,41 @@ def _csv_row(line: int, row: dict[str, Any]) -> dict[str, Any] | BadRow:
     return {key: value for key, value in row.items() if value not in (None, "")}
 
 
-def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+def read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    """The rows of a Parquet file, from 1. Raises DataError where it is none."""
     import pyarrow.lib
     import pyarrow.parquet as parquet
 
     try:
-        number = 0
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1024):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, _without_nulls(row)
+        for number, row in enumerate(rows_of_batches(parquet.ParquetFile(path).iter_batches(1024))):
+            yield number + 1, row
     except (pyarrow.lib.ArrowException, OSError) as error:
         first = str(error).splitlines()[0]
         raise DataError(f"is not a readable Parquet file ({first})", where=str(path)) from None
 
 
+def rows_of_batches(batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Of record batches of pyarrow."""
+    for batch in batches:
+        for row in batch.to_pylist():
+            yield _without_nulls(row)
+
+
 def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
     """Parquet gives every message and every tool the fields of all others, as nulls."""
     given = {key: value for key, value in row.items() if value is not None}
-    for key in given.keys() & {"messages", "tools"}:
-        given[key] = _pruned(given[key])
+    for key in given.keys() & {"messages", "tools", "conversations"}:
+        given[key] = _pruned(_as_list(given[key]))
     return given
+
+
+def _as_list(value: Any) -> Any:
+    """`datasets` stores a Sequence of objects as one object of lists."""
+    if not isinstance(value, dict) or not all(isinstance(one, list) for one in value.values()):
+        return value
+    if len({len(one) for one in value.values()}) != 1:
+        return value
+    return [dict(zip(value, turn, strict=True)) for turn in zip(*value.values(), strict=True)]
 
 
 def _pruned(value: Any) -> Any:
@@ -174,13 +191,22 @@ def to_record(row: dict[str, Any], *, task: str, default_id: str) -> Record:
 
 def _messages(row: dict[str, Any]) -> tuple[tuple[Message, ...], str | None]:
     if "messages" in row:
-        return split_reference(check_messages(row["messages"]))
+        return split_reference(_with_system(row.get("system"), check_messages(row["messages"])))
     for prompt_key, answer_key in PAIRS:
         if prompt_key in row:
             return _from_pair(row, prompt_key, answer_key)
     raise BadValue(
         "messages", "is missing", "give 'messages', or 'prompt', or 'input' in every row"
     )
+
+
+def _with_system(system: Any, messages: list[Message]) -> list[Message]:
+    """A system text beside the chat, where there is one, becomes its first turn."""
+    if system is None:
+        return messages
+    if messages[0].role == "system":
+        raise BadValue("system", "stands beside a system turn", "keep one of the two")
+    return [Message("system", text_value(system, "system")), *messages]
 
 
 def _from_pair(

@@ -25,17 +25,25 @@ class MaybeMet:
             self._slots[hash(key) % SLOTS] = 1
 
 
+def private_database(table: str) -> sqlite3.Connection:
+    """With one `table`, in a file of its own that ends with the connection; of no use after that,
+    so nothing in it is made durable.
+    """
+    database = sqlite3.connect("")
+    database.execute("PRAGMA journal_mode=OFF")
+    database.execute("PRAGMA synchronous=OFF")
+    database.execute(f"CREATE TABLE {table}")
+    database.execute("BEGIN")
+    return database
+
+
 class FirstSeen:
     """Remembers the first value of every key. Use as a context manager."""
 
     def __init__(self) -> None:
         self._recent: dict[bytes | str, str | int] = {}
         self._written = MaybeMet()
-        self._db = sqlite3.connect("")  # a private file that ends with the connection
-        self._db.execute("PRAGMA journal_mode=OFF")
-        self._db.execute("PRAGMA synchronous=OFF")
-        self._db.execute("CREATE TABLE seen (key BLOB PRIMARY KEY, first) WITHOUT ROWID")
-        self._db.execute("BEGIN")
+        self._db = private_database("seen (key BLOB PRIMARY KEY, first) WITHOUT ROWID")
 
     def __enter__(self) -> FirstSeen:
         return self

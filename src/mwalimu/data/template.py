@@ -71,6 +71,12 @@ def try_out(tokenizer: Any) -> TemplateFacts:
     return TemplateFacts(find_support(write), system, left, right, tail)
 
 
+def template_of(tokenizer: Any) -> str:
+    """Its chat template, before which the clock stands still if it asks for the date."""
+    template: str = tokenizer.chat_template
+    return _CLOCK + template if "strftime_now" in template else template
+
+
 def render(
     tokenizer: Any, chat: Chat, tools: Sequence[Json] = (), *, add_generation_prompt: bool
 ) -> str:
@@ -78,9 +84,8 @@ def render(
     options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": add_generation_prompt}
     if tools:
         options["tools"] = list(tools)
-    template = tokenizer.chat_template
-    if isinstance(template, str) and "strftime_now" in template:
-        options["chat_template"] = _CLOCK + template
+    if (template := template_of(tokenizer)) != tokenizer.chat_template:
+        options["chat_template"] = template
     try:
         return str(tokenizer.apply_chat_template(chat, **options))
     except TypeError as error:  # the template's own: it joins what cannot be joined

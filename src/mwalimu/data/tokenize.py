@@ -61,17 +61,19 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Control:
-    """What is fixed for a tokenizer: its control ids, their spelling, the end of a turn."""
+class Control:
+    """What is fixed for a tokenizer: its control ids, their spellings (longest first), the end of
+    a turn."""
 
     template: Any
     ids: frozenset[int]
+    spellings: tuple[str, ...]
     pattern: re.Pattern[str]
     end_of_turn: int
     facts: TemplateFacts
 
 
-_CONTROL: WeakKeyDictionary[Any, _Control] = WeakKeyDictionary()
+_CONTROL: WeakKeyDictionary[Any, Control] = WeakKeyDictionary()
 
 
 def prepare_tokenizer(tokenizer: Any) -> None:
@@ -136,20 +138,35 @@ def encode_prompt(tokenizer: Any, messages: Chat, tools: Sequence[Json] = ()) ->
     return _encode_chat(tokenizer, *_adapted(tokenizer, messages, tools))
 
 
+def control_of(tokenizer: Any) -> Control:
+    """What its chat template makes control tokens of, found once and kept."""
+    known = _CONTROL.get(tokenizer)
+    if known is None or known.template != tokenizer.chat_template:
+        known = _CONTROL[tokenizer] = _find_control(tokenizer)
+    return known
+
+
 def end_of_turn_id(tokenizer: Any) -> int:
     """The token that ends an assistant's turn in the chat template; often not `eos_token`."""
-    return _control(tokenizer).end_of_turn
+    return control_of(tokenizer).end_of_turn
+
+
+def ending_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:
+    """Every id that ends an answer in use: a base model ends with EOS, not with a turn's end."""
+    known = getattr(generation_config, "eos_token_id", None)
+    listed = known if isinstance(known, list) else [] if known is None else [known]
+    return frozenset([*listed, end_of_turn_id(tokenizer), tokenizer.eos_token_id])
 
 
 def _adapted(
     tokenizer: Any, messages: Chat, tools: Sequence[Json]
 ) -> tuple[list[Json], list[Json]]:
     plain = [m.to_json() if isinstance(m, Message) else dict(m) for m in messages]
-    return _control(tokenizer).facts.adapted(plain, tools)
+    return control_of(tokenizer).facts.adapted(plain, tools)
 
 
 def _encode_chat(tokenizer: Any, chat: list[Json], tools: list[Json]) -> list[int]:
-    marks = _Marks(_control(tokenizer).pattern)
+    marks = _Marks(control_of(tokenizer).pattern)
     text = render(tokenizer, marks.put(chat), marks.put(tools), add_generation_prompt=True)
     return _encode_marked(tokenizer, text, marks.spelled)
 
@@ -162,9 +179,9 @@ def _encode_answer(tokenizer: Any, chat: list[Json], tools: list[Json]) -> list[
     """
     end = end_of_turn_id(tokenizer)
     if not chat[-1].get("tool_calls"):
-        answer = _control(tokenizer).facts.trimmed(chat[-1]["content"])
+        answer = control_of(tokenizer).facts.trimmed(chat[-1]["content"])
         return [*_encode_text(tokenizer, answer), end]
-    marks = _Marks(_control(tokenizer).pattern)
+    marks = _Marks(control_of(tokenizer).pattern)
     chat, tools = marks.put(chat), marks.put(tools)
     text = render(tokenizer, chat, tools, add_generation_prompt=False)
     stand_in = [*chat[:-1], {"role": "assistant", "content": ANSWER}]
@@ -222,7 +239,7 @@ def _encode_text(tokenizer: Any, text: str) -> list[int]:
     Some vocabularies reach a control id by plain merges even with special tokens off; such text
     is encoded a character at a time.
     """
-    control = _control(tokenizer).ids
+    control = control_of(tokenizer).ids
     options = {"add_special_tokens": False, "split_special_tokens": True}
     ids = list(tokenizer.encode(text, **options)) if text else []
     if control.isdisjoint(ids):
@@ -231,14 +248,7 @@ def _encode_text(tokenizer: Any, text: str) -> list[int]:
     return [i for i in spelled_out if i not in control]
 
 
-def _control(tokenizer: Any) -> _Control:
-    known = _CONTROL.get(tokenizer)
-    if known is None or known.template != tokenizer.chat_template:
-        known = _CONTROL[tokenizer] = _find_control(tokenizer)
-    return known
-
-
-def _find_control(tokenizer: Any) -> _Control:
+def _find_control(tokenizer: Any) -> Control:
     facts = try_out(tokenizer)
     added = tokenizer.added_tokens_decoder
     special = {i: str(token) for i, token in added.items() if token.special}
@@ -252,4 +262,4 @@ def _find_control(tokenizer: Any) -> _Control:
     pattern = re.compile("|".join([*map(re.escape, spellings), _FORGED]))
     meant = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, end_of_turn}
     ids = frozenset(i for i in special if i != tokenizer.unk_token_id or i in meant)
-    return _Control(tokenizer.chat_template, ids, pattern, end_of_turn, facts)
+    return Control(tokenizer.chat_template, ids, tuple(spellings), pattern, end_of_turn, facts)
