@@ -1,0 +1,1 @@
+"""Which of the teacher's accepted answers are worth learning (stage curate)."""

@@ -1,0 +1,1 @@
+"""One purpose a file; each check is a pure function of one answer."""

@@ -1,0 +1,81 @@
+"""Of many prompts the k that teach most: an answer costs the same for a dull one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mwalimu.data.readers import BadRow, read_rows
+from mwalimu.errors import DataError
+from mwalimu.preparation.vectors import Vectors, spread
+
+WITNESSES = 2000  # rows, evenly spread, that the choice has to cover
+SLACK = 0.01  # epsilon of the stochastic greedy choice
+
+
+def coverage(vectors: Vectors, k: int, *, seed: int) -> list[int]:
+    """k rows such that every row is like one of them, in ascending order.
+
+    Greedy maximisation of the facility location, the sum over all rows i of max over chosen j of
+    cos(i, j), clipped at 0: within 1 - 1/e of the best (Nemhauser, Wolsey and Fisher 1978). At each
+    step the best of (n / k) ln(1 / SLACK) random rows is taken: 1 - 1/e - SLACK in expectation
+    (Mirzasoleiman et al. 2015, "Lazier Than Lazy Greedy"). The sum goes over WITNESSES rows.
+    """
+    rows = len(vectors)
+    if k >= rows:
+        return list(range(rows))
+    random = np.random.default_rng(seed)
+    witnesses = vectors[spread(range(rows), WITNESSES)]
+    covered = np.zeros(len(witnesses), np.float32)
+    left = np.arange(rows)
+    sample = max(1, math.ceil(rows / k * math.log(1 / SLACK)))
+    chosen = []
+    for _ in range(k):
+        places = random.choice(len(left), min(sample, len(left)), replace=False)
+        likeness = vectors[left[places]] @ witnesses.T
+        gains = np.maximum(likeness - covered, 0).sum(axis=1)
+        best = int(gains.argmax())
+        np.maximum(covered, likeness[best], out=covered)
+        chosen.append(int(left[places[best]]))
+        left[places[best]] = left[-1]
+        left = left[:-1]
+    return sorted(chosen)
+
+
+def highest(scores: NDArray[np.float64], k: int) -> list[int]:
+    """The k rows of the highest scores, the earlier ones of equals; in ascending order."""
+    return sorted(np.argsort(-scores, kind="stable")[:k].tolist())
+
+
+def at_random(rows: int, k: int, *, seed: int) -> list[int]:
+    chosen = np.random.default_rng(seed).permutation(rows)[:k]
+    return sorted(chosen.tolist())
+
+
+def read_scores(path: Path, ids: Sequence[str]) -> NDArray[np.float64]:
+    """(ids,) the score of every row: a loss of the student, or how far several answers disagree.
+
+    Raises:
+        DataError: a line is no {"id", "score"} with a finite score, or a row has no score.
+    """
+    found: dict[str, float] = {}
+    for line, item in read_rows(path):
+        score = None if isinstance(item, BadRow) else item.get("score")
+        number = isinstance(score, int | float) and not isinstance(score, bool)
+        if isinstance(item, BadRow) or score is None or not number or "id" not in item:
+            raise DataError("is no score", where=f"{path}:{line}", fix='write {"id", "score"}')
+        if not math.isfinite(score):
+            raise DataError(f"the score is {score}", where=f"{path}:{line}", fix="leave it out")
+        found[str(item["id"])] = float(score)
+    missing = [name for name in ids if name not in found]
+    if missing:
+        raise DataError(
+            f"{len(missing)} rows have no score, {missing[0]} first",
+            where=str(path),
+            fix="score every row of data.train",
+        )
+    return np.array([found[name] for name in ids], np.float64)
