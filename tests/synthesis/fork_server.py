@@ -75,7 +75,7 @@ def live(life: dict[str, Any]) -> None:
         (folder / "calls").write_text(str(watch.calls))
 
 
-def main() -> None:
+def serve(live: Callable[[dict[str, Any]], None]) -> None:
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
@@ -90,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(live)

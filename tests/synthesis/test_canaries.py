@@ -14,8 +14,9 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from tests.command import mwalimu
 from tests.synthesis.canary_inlets import INLETS, Canary, Inlet, filled, server_for
-from tests.test_cli import mwalimu, write_job
+from tests.test_cli import write_job
 
 MINE = {"distill.yaml", "prompts.jsonl"}
 

@@ -7,12 +7,9 @@ times instead of 200.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +22,7 @@ import pytest
 
 from mwalimu.run import Run
 from mwalimu.synthesis.store import AnswerStore
+from tests.synthesis.lives import Lives
 from tests.synthesis.teacher_server import TeacherServer, answer_to
 
 ROWS, CONCURRENCY = 500, 16
@@ -32,34 +30,9 @@ KILLS = 1_000 if os.environ.get("MWALIMU_LONG") else 200
 OUTPUTS = ("train.jsonl", "rejects.jsonl")
 
 
-class Lives:
-    """Starts lives of a job in a folder, one after the other."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.synthesis.fork_server"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-            text=True,
-        )
-
-    def start(self, **life: Any) -> int:
-        assert self._process.stdin and self._process.stdout
-        print(json.dumps(life, default=str), file=self._process.stdin, flush=True)
-        return int(self._process.stdout.readline())
-
-    def wait(self) -> int:
-        assert self._process.stdout
-        return int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.communicate()
-
-
 @pytest.fixture(scope="module")
 def lives() -> Iterator[Lives]:
-    server = Lives()
+    server = Lives("tests.synthesis.fork_server")
     yield server
     server.close()
 

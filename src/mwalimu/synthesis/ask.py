@@ -158,7 +158,7 @@ class Asker:
             for cost in worst:
                 await self.budget.reserve(cost)
                 held.append(cost)
-            sent_at = await self._turn()
+            sent_at = await self._turn(requests, worst)
         except BaseException:
             for cost in held:
                 self.budget.settle(cost, None, sent=False)
@@ -171,19 +171,22 @@ class Asker:
             self.limiter.release()
         return answers
 
-    async def _turn(self) -> float:
-        """Waits until this request may go; the time of it."""
+    async def _turn(self, requests: Sequence[Request], worst: list[Cost]) -> float:
+        """Waits until these may go, and journals it; the time of it."""
         sent_at = await self.limiter.acquire()
-        if self._fatal is not None:
+        try:
+            if self._fatal is not None:
+                raise self._fatal  # another row met it: not one more is sent
+            self.store.mark_sent(zip([one.key for one in requests], worst, strict=True))
+        except BaseException:
             self.limiter.release()
-            raise self._fatal  # another row met it: not one more is sent
+            raise
         return sent_at
 
     async def _call(
         self, requests: Sequence[Request], worst: list[Cost], sent_at: float
     ) -> Sequence[Reply]:
         keys = [request.key for request in requests]
-        self.store.mark_sent(zip(keys, worst, strict=True))
         self.calls.sent += len(requests)
         try:
             return await self.teacher.send(requests)

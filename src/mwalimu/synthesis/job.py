@@ -17,6 +17,7 @@ from mwalimu.synthesis.ask import Asker
 from mwalimu.synthesis.budget import Budget
 from mwalimu.synthesis.durability import Durability
 from mwalimu.synthesis.engine import Engine, Program
+from mwalimu.synthesis.masking import build_asker
 from mwalimu.synthesis.prompting import Prompting
 from mwalimu.synthesis.store import AnswerStore
 from mwalimu.synthesis.verdict import Outcome
@@ -129,7 +130,7 @@ async def _member(
         teacher = given or build_teacher(settings)
         stack.push_async_callback(teacher.close)
         await teacher.check()
-        job.askers[place] = Asker(teacher, settings, job.durability, job.budget)
+        job.askers[place] = build_asker(job.config, teacher, settings, job.durability, job.budget)
     _check_capabilities(job.askers[place].teacher, settings, job)
     return Member(job.askers[place], settings, Sampling.of(settings, job.config.seed))
 

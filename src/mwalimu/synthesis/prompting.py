@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mwalimu.config import GenerateConfig
 from mwalimu.data.final_answer import MARK, split_final_answer
 from mwalimu.data.record import Json, Message, Record
-from mwalimu.errors import ConfigError, MissingDependency
+from mwalimu.data.schema import Problem, compile_schema, read_schema
+from mwalimu.errors import ConfigError
 from mwalimu.teachers.base import Completion
 
 CHAIN_OF_THOUGHT = (
@@ -61,21 +61,8 @@ class Prompting:
         return None if path is None else read_schema(path)
 
     @cached_property
-    def _validate(self) -> Any:
-        try:
-            import fastjsonschema
-        except ImportError:
-            raise MissingDependency(
-                "fastjsonschema is not installed",
-                where="generate.json_schema",
-                fix="pip install 'mwalimu[schema]'",
-            ) from None
-        try:
-            return fastjsonschema.compile(self.schema or {})
-        except fastjsonschema.JsonSchemaDefinitionException as error:
-            raise ConfigError(
-                f"is no JSON schema ({error})", where=str(self.settings.json_schema)
-            ) from None
+    def _schema_problem(self) -> Problem:
+        return compile_schema(self.schema or {}, where=str(self.settings.json_schema))
 
     def question(self, record: Record, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """The conversation as the teacher sees it."""
@@ -111,32 +98,11 @@ class Prompting:
             return Reading(text, text, rationale)
         return Reading(text, f"{rationale}\n{MARK} {text}" if marked else f"{rationale}\n\n{text}")
 
-    def _schema_problem(self, text: str) -> str:
-        from fastjsonschema import JsonSchemaValueException
-
-        try:
-            self._validate(json.loads(text))
-        except JsonSchemaValueException as error:
-            return f"the answer breaks the schema: {error.message}"
-        except ValueError:
-            return "the answer is not JSON"
-        return ""
-
     def _reasons(self, record: Record) -> bool:
         return self.settings.chain_of_thought and record.task not in NOT_REASONED
 
     def _densifies(self, record: Record) -> bool:
         return self.settings.chain_of_density and record.task == "summarization"
-
-
-def read_schema(path: Path) -> Json:
-    try:
-        schema = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot be read as JSON ({error})", where=str(path)) from None
-    if not isinstance(schema, dict):
-        raise ConfigError("is not a JSON object", where=str(path))
-    return schema
 
 
 def with_instruction(messages: tuple[Message, ...], instruction: str) -> tuple[Message, ...]:

@@ -179,6 +179,29 @@ class AnswerStore:
         return end
 
 
+def read_answers(folder: Path) -> Iterator[Stored]:
+    """All answers of a store, in the order in which they came; its owner may be writing.
+
+    Raises:
+        RunError: it is no answer store.
+    """
+    path = folder / SEGMENT
+    if not path.exists():
+        raise RunError("holds no answers", where=str(folder), fix="check the path")
+    with open(path, "rb") as handle:
+        if handle.read(len(MAGIC)) != MAGIC:
+            raise _other_version(path)
+        descriptor = handle.fileno()
+        for frame in _stored_frames(descriptor, len(MAGIC), os.fstat(descriptor).st_size):
+            if frame.kind == ANSWER:
+                raw = os.pread(descriptor, frame.length, frame.offset)
+                yield Stored(frame.key.hex(), frame.cost, raw)
+
+
+def _other_version(path: Path) -> RunError:
+    return RunError("is not an answer store of this version", where=str(path), fix="move it aside")
+
+
 def _open_segment(path: Path) -> int:
     new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -189,9 +212,7 @@ def _open_segment(path: Path) -> int:
             os.fsync(descriptor)
             fsync_folder(path.parent)
         if os.pread(descriptor, len(MAGIC), 0) != MAGIC:
-            raise RunError(
-                "is not an answer store of this version", where=str(path), fix="move it aside"
-            )
+            raise _other_version(path)
     except BaseException:
         os.close(descriptor)
         raise

@@ -6,12 +6,12 @@ import re
 from dataclasses import field
 from typing import Any, Literal
 
+from mwalimu.data.grading import NLI_LABELS
 from mwalimu.data.record import Message, Record, value_class
 from mwalimu.teachers.base import Completion
 
 Status = Literal["ok", "truncated", "refused", "filtered", "invalid", "failed", "duplicate"]
 
-NLI_LABELS = ("entailment", "neutral", "contradiction")
 _NUMBER = re.compile(r"\d")
 
 

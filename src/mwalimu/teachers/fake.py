@@ -17,7 +17,7 @@ def echo(request: Request) -> str:
     """A short answer that depends on the last user turn and on nothing else."""
     asked = request.messages[-1].content
     digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
-    return f"answer {digest} to: {' '.join(asked.split()[:6])}"
+    return f"answer {digest} to: {' '.join(asked.split()[:6])}."
 
 
 class FakeTeacher:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mwalimu.config import TeacherConfig
 from mwalimu.data.batched_generation import Answer, generate_batch
+from mwalimu.data.context import context_of
 from mwalimu.data.kept import draw_key
 from mwalimu.data.loading import CannotLoad, load_causal_lm
 from mwalimu.data.tokenize import end_of_turn_id
@@ -45,8 +46,7 @@ class LocalTeacher(OnMachineTeacher):
         self._tokenizer = asking_tokenizer(tokenizer, name)
 
     def _context(self) -> int:
-        config = self._model.config.get_text_config()
-        return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
+        return context_of(self._model.config)
 
     def _generate(
         self, prompts: list[list[int]], requests: list[Request], sampling: Sampling

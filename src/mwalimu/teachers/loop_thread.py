@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 STEP_S = 0.2
@@ -21,9 +21,13 @@ class LoopThread:
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
 
+    def begin(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """For who can wait in a way of its own."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def wait(self, work: Coroutine[Any, Any, Result]) -> Result:
         """What `work` returns or raises. A Ctrl-C in the waiting thread cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = self.begin(work)
         try:
             # In steps, as a wait without an end cannot be interrupted everywhere.
             while not wait([future], timeout=STEP_S).done:

@@ -102,6 +102,7 @@ def test_its_log_probabilities_teach_a_student(tmp_path: Path, server: ScoringSe
         served_job(tmp_path, server.url), tmp_path / "run", store=tmp_path / "store"
     )
     pipeline.generate()
+    pipeline.curate()
     asked = server.requests
     summary = pipeline.signals()
     assert server.requests == asked  # not one call more
@@ -123,6 +124,7 @@ def test_they_are_what_the_scoring_pass_finds(tmp_path: Path, server: ScoringSer
     config = served_job(tmp_path, server.url, objective=objective)
     pipeline = Pipeline(config, tmp_path / "run", store=tmp_path / "store")
     pipeline.generate()
+    pipeline.curate()
     summary = pipeline.signals()
     assert summary["topk_rows"] == summary["realised_rows"] == ROWS
     lines = pipeline.run.path("generate", "train.jsonl").read_bytes().splitlines()
@@ -161,6 +163,7 @@ def test_an_end_that_is_reported_is_used(tmp_path: Path) -> None:
         config = served_job(tmp_path, server.url)
         pipeline = Pipeline(config, tmp_path / "run", store=tmp_path / "store")
         pipeline.generate()
+        pipeline.curate()
         summary = pipeline.signals()
     assert summary["topk_rows"] == ROWS
     reader = SignalReader.open(pipeline.run.path("signals", "topk", "train"))

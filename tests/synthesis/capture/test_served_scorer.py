@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mwalimu.signals import Realised, SignalReader, TopK
 from mwalimu.synthesis.capture.scorers import build_scorer
 from mwalimu.synthesis.capture.scoring import Scored
 from mwalimu.synthesis.capture.served import ServedScorer
-from mwalimu.synthesis.capture.stored import StoredScorer
+from mwalimu.synthesis.capture.stored import StoredThenServed
 from mwalimu.teachers import prompt_scores
 from tests.score_server import ScoreServer
 from tests.synthesis.capture.jobs import (
@@ -53,13 +54,49 @@ def scorer_of(folder: Path, url: str, top_p: float = 1.0, **more: Any) -> Served
     return scorer
 
 
-def test_it_is_asked_where_the_answers_say_nothing(tmp_path: Path, server: ScoreServer) -> None:
-    scorer_of(tmp_path, server.url).close()
-    told = teacher_of(server.url, top_logprobs=5)
-    config = job(tmp_path, BOTH, teacher=told, signals={"encoding": "topk"})
-    scorer = build_scorer(config, tmp_path / "answers")
-    assert isinstance(scorer, StoredScorer)
-    scorer.close()
+def both_of(folder: Path, url: str) -> StoredThenServed:
+    told = teacher_of(url, top_logprobs=5)
+    config = job(folder, BOTH, teacher=told, signals={"encoding": "topk", "k": K, "top_p": 1.0})
+    scorer = build_scorer(config, folder / "answers")
+    assert isinstance(scorer, StoredThenServed)
+    return scorer
+
+
+def test_it_is_asked_about_every_row_that_the_store_tells_nothing_of(
+    tmp_path: Path, server: ScoreServer
+) -> None:
+    alone, both, rows = scorer_of(tmp_path, server.url), both_of(tmp_path, server.url), examples(3)
+    told, scored = both.score(rows), alone.score(rows)
+    assert both.encoding("topk") == alone.encoding("topk")
+    assert both.identity.compared() == alone.identity.compared()
+    for one, other in zip(told, scored, strict=True):
+        assert isinstance(one, Scored) and isinstance(other, Scored)
+        assert one[:2] == other[:2]
+        np.testing.assert_equal(
+            {name: asdict(signal) for name, signal in one.signals.items()},
+            {name: asdict(signal) for name, signal in other.signals.items()},
+        )
+    alone.close(), both.close()
+
+
+def test_it_is_not_asked_about_what_the_store_tells(
+    tmp_path: Path, server: ScoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of three is not there; the reason that stays is the server's."""
+    both, rows = both_of(tmp_path, server.url), examples(3)
+    known = Scored(b"k", 1, {})
+    monkeypatch.setattr(both.stored, "score", lambda _: [known, "came without", known])
+    asked: list[Example] = []
+
+    def score(examples: list[Example]) -> list[str]:
+        asked.extend(examples)
+        return ["the server refuses it"]
+
+    monkeypatch.setattr(both.rest, "score", score)
+    assert both.score(rows) == [known, "the server refuses it", known] and asked == [rows[1]]
+    monkeypatch.setattr(both.stored, "score", lambda _: [known] * 3)
+    assert both.score(rows) == [known] * 3 and asked == [rows[1]]
+    both.close()
 
 
 @pytest.mark.parametrize(("dialect", "top_p"), [("vllm", 1.0), ("vllm", 0.9), ("sglang", 0.999)])

@@ -16,6 +16,7 @@ from mwalimu.synthesis.batches.buyer import BatchBuyer, Note
 from mwalimu.synthesis.batches.records import BatchFolder
 from mwalimu.synthesis.engine import Item
 from mwalimu.synthesis.job import Job
+from mwalimu.synthesis.masking import outgoing
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Request
 from mwalimu.teachers.batch.build import build_batches, has_batches
@@ -75,7 +76,8 @@ def first_requests(job: Job, items: Iterable[Item | Outcome]) -> Iterator[tuple[
     member = job.members[0]
     for item in items:
         if isinstance(item, Item):
-            yield member, first_request(item.record, item.sample, member, job.prompting)
+            request = first_request(item.record, item.sample, member, job.prompting)
+            yield member, outgoing(job.config, member.config, request)
 
 
 def check_batches(job: Job) -> None:

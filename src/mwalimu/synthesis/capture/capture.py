@@ -7,6 +7,7 @@ left out of a shard, and why, is in a file of its own that is written before it.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -24,8 +25,6 @@ from mwalimu.synthesis.capture.scoring import Scored, Scorer
 
 Progress = Callable[[str, int, int, str], None]
 
-SPLITS = ("train", "validation")
-
 
 def capture(
     config: Config,
@@ -35,7 +34,9 @@ def capture(
     stage_fingerprint: str,
     on_progress: Progress,
 ) -> dict[str, Any]:
-    """Publishes signals/ and returns the summary: rows, tokens, bytes, left out by reason.
+    """Publishes signals/ and returns the summary: rows, tokens, bytes, left out by reason, seconds.
+
+    The seconds are of this call: those of one that was killed before are not known.
 
     Closes the scorer.
 
@@ -44,17 +45,18 @@ def capture(
             nothing of any row: then the student would learn from text alone, unknown to anybody.
         DiskFull: the shards on disk are whole.
     """
-    published = run.require("generate").files
-    splits = [split for split in SPLITS if f"generate/{split}.jsonl" in published]
+    started = time.perf_counter()
+    learned = run.learned()
     stage = _Stage(config, run, scorer, stage_fingerprint, on_progress)
     try:
-        for split in splits:
-            stage.capture_split(split)
+        for split, path in learned.items():
+            stage.capture_split(split, path)
     finally:
         scorer.close()
     stage.require_any()
-    run.finish("signals", stage_fingerprint, stage.files, stage.summary())
-    return stage.summary()
+    summary = stage.summary() | {"seconds": round(time.perf_counter() - started, 3)}
+    run.finish("signals", stage_fingerprint, stage.files, summary)
+    return summary
 
 
 class _Stage:
@@ -72,8 +74,7 @@ class _Stage:
         self.left_out: Counter[str] = Counter()
         self.totals = dict.fromkeys(self.names, (0, 0, 0))
 
-    def capture_split(self, split: str) -> None:
-        path = self.run.path("generate", f"{split}.jsonl")
+    def capture_split(self, split: str, path: Path) -> None:
         total = sum(1 for _ in _examples(path))
         writers = {name: self._writer(name, split) for name in self.names}
         size = self.config.signals.rows_per_shard

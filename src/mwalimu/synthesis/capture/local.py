@@ -18,6 +18,7 @@ import torch
 
 from mwalimu.config import Config, needed_signals
 from mwalimu.data.collate import Batch, collate
+from mwalimu.data.context import context_of
 from mwalimu.data.examples import Example
 from mwalimu.data.kept import Array, Arrays, Kept, uniforms
 from mwalimu.data.loading import CannotLoad, load_causal_lm, load_tokenizer
@@ -43,7 +44,6 @@ from mwalimu.signals import (
 )
 from mwalimu.synthesis.capture.arrays import signals_of
 from mwalimu.synthesis.capture.scoring import (
-    LARGEST_CONTEXT,
     Result,
     Scored,
     encode,
@@ -90,8 +90,7 @@ class LocalScorer:
     @cached_property
     def context(self) -> int:
         """In tokens."""
-        config = self.model.config.get_text_config()
-        return getattr(config, "max_position_embeddings", None) or LARGEST_CONTEXT
+        return context_of(self.model.config)
 
     @cached_property
     def rope_limit(self) -> int | None:

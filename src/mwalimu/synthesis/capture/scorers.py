@@ -5,7 +5,7 @@
 | local | all | what it kept while it generated; a scoring pass for the rest and for hidden states |
 | vllm | topk, realised | a scoring pass |
 | served | topk, realised | the log-probabilities that came with the answers |
-| served, `scoring` without `top_logprobs` | topk, realised | a scoring pass of the server |
+| served, with `scoring` | topk, realised | a scoring pass of the server, for those without any |
 """
 
 from __future__ import annotations
@@ -41,13 +41,19 @@ def build_scorer(config: Config, store: Path) -> Scorer:
         from mwalimu.synthesis.capture.vllm import VllmScorer
 
         return VllmScorer(config)
-    if config.teacher.scoring != "none" and not config.teacher.top_logprobs:
-        from mwalimu.synthesis.capture.served import ServedScorer
+    return _served(config, store)
 
-        return ServedScorer(config)
-    from mwalimu.synthesis.capture.stored import StoredScorer
 
-    return StoredScorer(config, store)
+def _served(config: Config, store: Path) -> Scorer:
+    from mwalimu.synthesis.capture.served import ServedScorer
+    from mwalimu.synthesis.capture.stored import StoredScorer, StoredThenServed
+
+    if config.teacher.scoring == "none":
+        return StoredScorer(config, store)
+    scorer = ServedScorer(config)
+    if not config.teacher.top_logprobs:
+        return scorer
+    return StoredThenServed(StoredScorer(config, store), scorer)
 
 
 def _local(config: Config, store: Path) -> Scorer:

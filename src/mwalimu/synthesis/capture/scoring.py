@@ -8,13 +8,12 @@ from typing import Any, NamedTuple, Protocol
 from jinja2 import TemplateError
 
 from mwalimu.data.byte_spans import byte_lengths
+from mwalimu.data.context import UNLIMITED
 from mwalimu.data.examples import Example
 from mwalimu.data.kept import draw_key
 from mwalimu.data.tokenize import Encoded, encode_example
 from mwalimu.errors import NoTargetTokens
 from mwalimu.signals import Encoding, Identity, Signal
-
-LARGEST_CONTEXT = 1 << 30
 
 
 class Scored(NamedTuple):
@@ -43,7 +42,7 @@ class Scorer(Protocol):
         """Nothing is scored after it."""
 
 
-def encode(tokenizer: Any, example: Example, context: int = LARGEST_CONTEXT) -> Encoded | str:
+def encode(tokenizer: Any, example: Example, context: int = UNLIMITED) -> Encoded | str:
     """The row as the student learns it, or why the teacher cannot be asked about it."""
     try:
         row = encode_example(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -24,7 +24,15 @@ from mwalimu.synthesis.ask import NO_MEANING
 from mwalimu.synthesis.capture.arrays import signals_of
 from mwalimu.synthesis.capture.local import LocalScorer
 from mwalimu.synthesis.capture.reported import Reported
-from mwalimu.synthesis.capture.scoring import Result, Scored, encode, spelled_lengths, targets_of
+from mwalimu.synthesis.capture.scoring import (
+    Result,
+    Scored,
+    Scorer,
+    encode,
+    spelled_lengths,
+    targets_of,
+)
+from mwalimu.synthesis.capture.served import ServedScorer
 from mwalimu.synthesis.store import AnswerStore
 from mwalimu.teachers.factory import build_teacher
 from mwalimu.teachers.tokenizer import tokenizer_of
@@ -111,6 +119,27 @@ class StoredScorer:
         return found if isinstance(found, str) else Scored(row.key, row.target_crc, found)
 
 
+class StoredThenServed:
+    """A served teacher that can score too: it is asked only about what the store does not tell."""
+
+    def __init__(self, stored: StoredScorer, rest: ServedScorer) -> None:
+        self.stored = stored
+        self.rest = rest
+        sources = {"stored": stored.identity.source, "scored": rest.identity.source}
+        self.identity = replace(rest.identity, source=sources)
+
+    def encoding(self, name: str) -> Encoding:
+        return self.rest.encoding(name)
+
+    def score(self, examples: Sequence[Example]) -> list[Result]:
+        told = [one if isinstance(one, Scored) else None for one in self.stored.score(examples)]
+        return _filled(examples, told, self.rest)
+
+    def close(self) -> None:
+        self.stored.close()
+        self.rest.close()
+
+
 class KeptScorer:
     """A local teacher: what it kept while it generated, and `rest` for all other rows."""
 
@@ -124,13 +153,7 @@ class KeptScorer:
         return self.rest.encoding(name)
 
     def score(self, examples: Sequence[Example]) -> list[Result]:
-        found: list[Any] = [self._score(example) for example in examples]
-        missing = [i for i, result in enumerate(found) if result is None]
-        if missing:
-            scored = self.rest.score([examples[i] for i in missing])
-            for i, result in zip(missing, scored, strict=True):
-                found[i] = result
-        return found
+        return _filled(examples, [self._score(example) for example in examples], self.rest)
 
     def close(self) -> None:
         self.answers.close()
@@ -149,3 +172,12 @@ class KeptScorer:
         if "realised" in self.rest.names:
             lengths = spelled_lengths(self.rest.tokenizer, row, example)
         return Scored(row.key, row.target_crc, signals_of(unpack(kept["arrays"]), lengths))
+
+
+def _filled(
+    examples: Sequence[Example], found: Sequence[Scored | None], rest: Scorer
+) -> list[Result]:
+    """`rest` is asked about those that are None."""
+    missing = [example for example, one in zip(examples, found, strict=True) if one is None]
+    scored = iter(rest.score(missing) if missing else ())
+    return [next(scored) if one is None else one for one in found]

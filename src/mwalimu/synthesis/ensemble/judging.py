@@ -16,6 +16,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from mwalimu.data.final_answer import MARK, split_final_answer
+from mwalimu.data.marks import code_of, marked
 from mwalimu.data.record import Message
 from mwalimu.synthesis.answer import Member
 from mwalimu.synthesis.ask import Answer
@@ -87,10 +88,10 @@ def judge_prompt(
 ) -> tuple[Message, ...]:
     """The code depends on every text, so no text can contain the marks."""
     asked = "\n\n".join(_turn(message) for message in conversation)
-    code = sha256("\0".join([row_id, asked, *answers]).encode()).hexdigest()[:12]
+    code = code_of(row_id, asked, *answers)
     letters = f"{LETTERS[0]} to {LETTERS[len(answers) - 1]}"
-    parts = [_marked("conversation", code, asked)]
-    parts += [_marked(f"answer {LETTERS[i]}", code, text) for i, text in enumerate(answers)]
+    parts = [marked("conversation", code, asked)]
+    parts += [marked(f"answer {LETTERS[i]}", code, text) for i, text in enumerate(answers)]
     instructions = INSTRUCTIONS.format(count=len(answers), letters=letters, code=code)
     parts.append(f"Which of the answers {letters} is the best?")
     return Message("system", instructions), Message("user", "\n\n".join(parts))
@@ -132,7 +133,3 @@ def _shown(outcome: Outcome) -> str:
 def _turn(message: Message) -> str:
     calls = f"\nCalls: {calls_text(message.tool_calls)}" if message.tool_calls else ""
     return f"[{message.role}]\n{message.content}{calls}"
-
-
-def _marked(name: str, code: str, text: str) -> str:
-    return f"<<<{name} {code}>>>\n{text}\n<<<end of {name} {code}>>>"
