@@ -9,8 +9,9 @@ import pytest
 from mwalimu.config import Config, build_config
 from mwalimu.data.record import Message, Record
 from mwalimu.errors import DataError
-from mwalimu.evaluation import evaluate as module
-from mwalimu.evaluation.evaluate import Arm, evaluate
+from mwalimu.evaluation import asking as module
+from mwalimu.evaluation.asking import Arm
+from mwalimu.evaluation.evaluate import evaluate
 from mwalimu.run import Run
 from tests.tiny import make_tiny_model
 
@@ -18,7 +19,17 @@ TASKS = ("qa", "nli", "math", "my own")
 GOLD = {"qa": "Nile", "nli": "neutral", "math": "#### 1,000", "my own": "hi"}
 ARM_KEYS = {
     *("name", "accuracy", "by_task", "token_f1", "bleu", "rouge_l", "finished", "latency_p50_s"),
-    *("latency_p95_s", "tokens_per_s", "peak_memory_mib", "parameters", "size_mib", "usd_per_1k"),
+    *(
+        "latency_p95_s",
+        "tokens_per_s",
+        "requests_per_s",
+        "peak_memory_mib",
+        "parameters",
+        "size_mib",
+        "usd_per_1k",
+    ),
+    *("metrics", "groups", "macro_f1", "chrf", "rouge_1", "rouge_2", "bert_score", "bits_per_byte"),
+    *("calibration", "agreement", "latency_p99_s", "first_token_p50_s", "joules_per_request"),
 }
 
 
@@ -132,12 +143,13 @@ def test_the_summary_keeps_its_contract(tmp_path: Path, models: list[Path]) -> N
     assert teacher["accuracy"]["mean"] == 7 / 8 and teacher["by_task"]["qa"]["mean"] == 1 / 2
     assert teacher["usd_per_1k"] == 1.5 and teacher["finished"] is None
     assert student["parameters"] > 0 and student["finished"] == 0.0
-    assert student["accuracy"] == {"mean": 0, "low": 0, "high": 0}
+    # Wilson's interval of 0 of 8: z^2 / (8 + z^2) is its upper end.
+    assert student["accuracy"] == {"mean": 0, "low": 0, "high": pytest.approx(0.3244, abs=1e-4)}
     (comparison,) = summary["comparisons"]
     assert (comparison["arm"], comparison["against"]) == ("student", "teacher")
     assert comparison["difference"]["mean"] == -7 / 8
     assert comparison["test"] == "exact McNemar"
-    assert comparison["p_value"] == pytest.approx(2 / 2**7)
+    assert comparison["p_value"] == comparison["p_adjusted"] == pytest.approx(2 / 2**7)
     assert summary["retention"] == {"mean": 0, "low": 0, "high": 0}
 
 
@@ -173,7 +185,8 @@ def test_an_interrupted_stage_goes_on_with_the_next_arm(
     resumed = go(tmp_path, arms, progress=lambda *facts: seen.append(facts))
     assert loaded == [*models, models[1]]
     assert ("evaluate student-before", 8, 8, "already done") in seen
-    assert [facts[1] for facts in seen if facts[0] == "evaluate student"] == [0, 4, 8]
+    # The first batch was on disk when the kill came.
+    assert [facts[1] for facts in seen if facts[0] == "evaluate student"] == [4, 8]
     fresh = go(tmp_path / "fresh", arms)
     assert resumed["comparisons"] == fresh["comparisons"]
     assert predictions(tmp_path, "student") == predictions(tmp_path / "fresh", "student")
@@ -190,6 +203,10 @@ def test_damage_and_changes_ask_the_arm_again(
     path = tmp_path / "evaluate" / "predictions" / "student.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
+    journal = tmp_path / "evaluate" / "answers" / "student.jsonl"
+    assert go(tmp_path, arms)["arms"][0]["accuracy"] == first
+    assert len(loaded) == 1 and path.read_bytes() == whole  # graded anew from the answers
+    journal.write_bytes(journal.read_bytes()[:-9])
     assert go(tmp_path, arms)["arms"][0]["accuracy"] == first
     assert len(loaded) == 2 and path.read_bytes() == whole
     (tmp_path / "evaluate" / "performance" / "student.json").write_text("{", encoding="utf-8")

@@ -6,42 +6,39 @@ whatever was evaluated before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mwalimu.data.batched_generation import Answer, generate_batch
+from mwalimu.data.context import context_of
 from mwalimu.data.loading import CannotLoad, load_causal_lm
 from mwalimu.data.record import Record
-from mwalimu.data.tokenize import encode_prompt, end_of_turn_id, prepare_tokenizer
+from mwalimu.data.tokenize import encode_prompt, ending_ids, prepare_tokenizer
 from mwalimu.errors import StudentError
 
 UNANSWERED = Answer("", 0, False)
 
 
-class Answerer:
-    """A loaded model with its tokenizer; `max_tokens` bounds each answer."""
+class Answering(ABC):
+    """Whatever continues encoded prompts, of which `max_tokens` bounds each answer."""
 
-    def __init__(self, model: Any, tokenizer: Any, *, max_tokens: int) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
-        self.max_tokens = max_tokens
-        self.ends = _ends(model, tokenizer)
+    max_tokens: int
 
-    def encode(self, records: Iterable[Record]) -> list[list[int]]:
-        return [encode_prompt(self.tokenizer, r.messages, r.tools) for r in records]
+    @property
+    @abstractmethod
+    def context(self) -> int:
+        """Tokens of prompt and answer together; no limit is a large number."""
+
+    @abstractmethod
+    def answer(self, prompts: Sequence[list[int]], *, tokens: int | None = None) -> list[Answer]:
+        """One batch of at most `tokens` each, `max_tokens` by default; every prompt must fit."""
 
     def fitting(self, prompts: Sequence[list[int]]) -> list[int]:
         """The indices of the prompts that leave room for an answer in the model's context."""
-        config = self.model.config.get_text_config()
-        context = getattr(config, "max_position_embeddings", None) or 1 << 30
-        return [i for i, ids in enumerate(prompts) if len(ids) <= context - self.max_tokens]
-
-    def answer(self, prompts: Sequence[list[int]]) -> list[Answer]:
-        """One batch; every prompt must fit."""
-        return generate_batch(
-            self.model, self.tokenizer, prompts, ends=self.ends, max_tokens=self.max_tokens
-        )
+        most = self.context - self.max_tokens
+        return [i for i, ids in enumerate(prompts) if len(ids) <= most]
 
     def answer_all(
         self, prompts: Sequence[list[int]], *, batch_size: int, on_batch: Callable[[int], None]
@@ -51,14 +48,42 @@ class Answerer:
         `on_batch` is told how many prompts are done.
         """
         answers = [UNANSWERED] * len(prompts)
-        fitting = self.fitting(prompts)
-        done = len(prompts) - len(fitting)
-        for batch in _batches(prompts, fitting, batch_size):
-            for i, answer in zip(batch, self.answer([prompts[i] for i in batch]), strict=True):
+        done = len(prompts) - len(self.fitting(prompts))
+        for batch, found in self.answer_batches(prompts, batch_size=batch_size, known=()):
+            for i, answer in zip(batch, found, strict=True):
                 answers[i] = answer
             done += len(batch)
             on_batch(done)
         return answers
+
+    def answer_batches(
+        self, prompts: Sequence[list[int]], *, batch_size: int, known: Container[int]
+    ) -> Iterator[tuple[list[int], list[Answer]]]:
+        """Row numbers and answers, batch by batch; one whose rows are all `known` is left out."""
+        for batch in _batches(prompts, self.fitting(prompts), batch_size):
+            if not all(i in known for i in batch):
+                yield batch, self.answer([prompts[i] for i in batch])
+
+
+class Answerer(Answering):
+    """A loaded model with its tokenizer; `max_tokens` bounds each answer."""
+
+    def __init__(self, model: Any, tokenizer: Any, *, max_tokens: int) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.ends = ending_ids(model.generation_config, tokenizer)
+
+    def encode(self, records: Iterable[Record]) -> list[list[int]]:
+        return [encode_prompt(self.tokenizer, r.messages, r.tools) for r in records]
+
+    @property
+    def context(self) -> int:
+        return context_of(self.model.config)
+
+    def answer(self, prompts: Sequence[list[int]], *, tokens: int | None = None) -> list[Answer]:
+        most = self.max_tokens if tokens is None else tokens
+        return generate_batch(self.model, self.tokenizer, prompts, ends=self.ends, max_tokens=most)
 
 
 def load_answerer(folder: Path, *, max_tokens: int, trust_remote_code: bool) -> Answerer:
@@ -86,10 +111,3 @@ def _batches(
     order = sorted(fitting, key=lambda i: (-len(prompts[i]), i))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
-
-
-def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every id that ends an answer in use: a base model ends with EOS, not with a turn's end."""
-    known = getattr(model.generation_config, "eos_token_id", None)
-    listed = known if isinstance(known, list) else [] if known is None else [known]
-    return frozenset([*listed, end_of_turn_id(tokenizer), tokenizer.eos_token_id])

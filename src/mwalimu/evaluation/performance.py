@@ -6,12 +6,8 @@ of a few percent between arms are noise.
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import re
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,20 +17,23 @@ import numpy as np
 
 from mwalimu.data.batched_generation import Answer
 from mwalimu.data.loading import base_of
-from mwalimu.data.record import Record
-from mwalimu.evaluation.generate import Answerer
+from mwalimu.evaluation.energy import Joules
+from mwalimu.evaluation.generate import UNANSWERED, Answering
+from mwalimu.evaluation.journal import Journal
+from mwalimu.evaluation.load import percentiles
+from mwalimu.evaluation.memory import MIB, PeakMemory
 
-KIB, MIB = 1 << 10, 1 << 20
 LATENCY_ROWS = 20
 WARM_UP = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """Seconds, tokens a second, MiB and counts; None where unknown.
+    """Seconds, tokens a second, MiB, joules and counts; None where unknown.
 
     Latency is of one answer alone, over `latency_rows` rows spread over the test set, after
-    `WARM_UP` answers that are not counted; `tokens_per_s` is of the batched pass over all rows.
+    `WARM_UP` answers that are not counted; that to the first token is of the same rows. The rates,
+    the energy and the peak memory are of the batched pass over all rows.
     """
 
     device: str | None = None
@@ -42,7 +41,12 @@ class Performance:
     latency_rows: int = 0
     latency_p50_s: float | None = None
     latency_p95_s: float | None = None
+    latency_p99_s: float | None = None
+    first_token_p50_s: float | None = None
+    first_token_p95_s: float | None = None
     tokens_per_s: float | None = None
+    requests_per_s: float | None = None
+    joules_per_request: float | None = None
     peak_memory_mib: float | None = None
     parameters: int | None = None
     size_mib: float | None = None
@@ -51,38 +55,115 @@ class Performance:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is known of an arm before it answers: where it runs, and what it holds.
+
+    `kind` is cpu or cuda, `device` the name of that; `held_mib` is memory before any answer.
+    """
+
+    kind: str
+    device: str
+    threads: int | None
+    parameters: int | None
+    size_mib: float | None
+    held_mib: float | None
+
+
+def loaded_of(model: Any, folder: Path) -> Loaded:
+    """Of a transformers model that was read from `folder`; it holds its weights."""
+    return Loaded(
+        kind=model.device.type,
+        device=device_name(model.device),
+        threads=_threads(),
+        parameters=parameter_count(model),
+        size_mib=size_on_disk(folder),
+        held_mib=weight_bytes(model) / MIB,
+    )
+
+
 def measured_answers(
-    answerer: Answerer,
-    records: Sequence[Record],
+    answerer: Answering,
+    prompts: Sequence[list[int]],
     *,
-    folder: Path,
+    loaded: Loaded,
     batch_size: int,
-    on_batch: Callable[[int], None],
+    journal: Journal,
+    on_done: Callable[[int], None],
 ) -> tuple[list[Answer], Performance]:
-    """The answers to `records`, in order, and what they took.
+    """The answers to `prompts`, in order, and what they took, over all lives of the journal.
 
     The latencies come first: they also warm the libraries up, whose own start-up memory and time
-    would else be put on the arm that happens to be first.
+    would else be put on the arm that happens to be first. `on_done` is told how many are answered.
     """
-    prompts = answerer.encode(records)
-    rows = spread(answerer.fitting(prompts), LATENCY_ROWS)
-    p50, p95 = latencies(lambda row: answerer.answer([prompts[row]]), rows)
-    with PeakMemory(answerer.model.device.type) as growth:
-        started = time.perf_counter()
-        answers = answerer.answer_all(prompts, batch_size=batch_size, on_batch=on_batch)
-        seconds = time.perf_counter() - started
+    fitting = answerer.fitting(prompts)
+    rows = spread(fitting, LATENCY_ROWS)
+    whole = latencies(lambda row: answerer.answer([prompts[row]]), rows)
+    first = latencies(lambda row: answerer.answer([prompts[row]], tokens=1), rows)
+    left_out = len(prompts) - len(fitting)
+    with _Meter(loaded.kind, journal) as meter:
+        for batch, found in answerer.answer_batches(
+            prompts, batch_size=batch_size, known=frozenset(journal.answers)
+        ):
+            meter.lap(batch, found)
+            on_done(left_out + len(journal.answers))
+    answers = [journal.answers.get(row, UNANSWERED) for row in range(len(prompts))]
     performance = Performance(
-        device=device_name(answerer.model.device),
-        threads=_threads(),
+        device=loaded.device,
+        threads=loaded.threads,
         latency_rows=len(rows),
-        latency_p50_s=p50,
-        latency_p95_s=p95,
-        tokens_per_s=sum(answer.tokens for answer in answers) / seconds if rows else None,
-        peak_memory_mib=_peak_mib(answerer.model, growth),
-        parameters=parameter_count(answerer.model),
-        size_mib=size_on_disk(folder),
+        latency_p50_s=whole["p50"],
+        latency_p95_s=whole["p95"],
+        latency_p99_s=whole["p99"],
+        first_token_p50_s=first["p50"],
+        first_token_p95_s=first["p95"],
+        tokens_per_s=sum(a.tokens for a in answers) / journal.seconds if rows else None,
+        requests_per_s=len(fitting) / journal.seconds if rows else None,
+        joules_per_request=journal.joules / len(fitting) if journal.joules and rows else None,
+        peak_memory_mib=_peak_mib(loaded.held_mib, journal.peak_mib) if rows else None,
+        parameters=loaded.parameters,
+        size_mib=loaded.size_mib,
     )
     return answers, performance
+
+
+class _Meter:
+    """Puts each batch into the journal with the seconds, joules and memory that it took."""
+
+    def __init__(self, device: str, journal: Journal) -> None:
+        self.journal = journal
+        self.memory = PeakMemory(device)
+        self.device = device
+
+    def __enter__(self) -> _Meter:
+        self.memory.__enter__()
+        self._start()
+        return self
+
+    def lap(self, batch: list[int], answers: list[Answer]) -> None:
+        seconds = time.perf_counter() - self.started
+        self.energy.__exit__(None, None, None)
+        self.journal.add(
+            batch,
+            answers,
+            seconds=seconds,
+            joules=self.energy.joules,
+            peak_mib=self.memory.so_far(),
+        )
+        self._start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.energy.__exit__(kind, error, trace)
+        self.memory.__exit__(kind, error, trace)
+
+    def _start(self) -> None:
+        self.energy = Joules(self.device).__enter__()
+        self.started = time.perf_counter()
 
 
 def spread(rows: Sequence[int], wanted: int) -> list[int]:
@@ -91,10 +172,8 @@ def spread(rows: Sequence[int], wanted: int) -> list[int]:
     return [rows[place] for place in places]
 
 
-def latencies(
-    answer: Callable[[int], object], rows: Sequence[int]
-) -> tuple[float | None, float | None]:
-    """Median and 95th percentile of the seconds of `answer(row)`; None without rows."""
+def latencies(answer: Callable[[int], object], rows: Sequence[int]) -> dict[str, float | None]:
+    """Percentiles (`percentiles`) of the seconds of `answer(row)`; None without rows."""
     for row in rows[:WARM_UP]:
         answer(row)
     seconds = []
@@ -102,64 +181,7 @@ def latencies(
         started = time.perf_counter()
         answer(row)
         seconds.append(time.perf_counter() - started)
-    if not seconds:
-        return None, None
-    p50, p95 = np.percentile(seconds, [50, 95])
-    return float(p50), float(p95)
-
-
-class PeakMemory:
-    """Around a block: `mib` is how far memory rose above its level at the start; None if unknown.
-
-    An arm's peak is the bytes of its weights plus this growth (activations and the key-value
-    cache). On CUDA the allocator counts; on Linux the kernel, whose high-water mark of resident
-    memory can be set back. That mark alone would also tell of libraries and of what earlier arms
-    left in the allocator's hands, so glibc gives free pages back first and freed blocks at once.
-    It costs all arms some 8 % of speed.
-    """
-
-    def __init__(self, device: str) -> None:
-        self.cuda = device == "cuda"
-        self.mib: float | None = None
-
-    def __enter__(self) -> PeakMemory:
-        release_memory()
-        if self.cuda:
-            _cuda().reset_peak_memory_stats()
-            self._before = _cuda().memory_allocated()
-        else:
-            _set_malloc(mmap_above=128 * KIB, trim_above=128 * KIB)
-            self._before = _peak_resident(reset=True)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        peak = _cuda().max_memory_allocated() if self.cuda else _peak_resident()
-        if not self.cuda:
-            _set_malloc(mmap_above=32 * MIB, trim_above=64 * MIB)  # where glibc settles by itself
-        if peak is not None and self._before is not None:
-            self.mib = (peak - self._before) / MIB
-
-
-def release_memory() -> None:
-    """Gives what is no longer used back: Python's garbage, CUDA's cache, glibc's free pages."""
-    gc.collect()
-    if _cuda().is_available():
-        _cuda().empty_cache()
-    with suppress(OSError, AttributeError, TypeError):  # other C libraries have no malloc_trim
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def _set_malloc(*, mmap_above: int, trim_above: int) -> None:
-    """Of how many bytes on glibc gives a freed block, or the free end of its heap, back at once."""
-    with suppress(OSError, AttributeError, TypeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(-3, mmap_above)  # M_MMAP_THRESHOLD
-        libc.mallopt(-1, trim_above)  # M_TRIM_THRESHOLD
+    return percentiles(seconds)
 
 
 def parameter_count(model: Any) -> int:
@@ -174,8 +196,8 @@ def weight_bytes(model: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _peak_mib(model: Any, growth: PeakMemory) -> float | None:
-    return None if growth.mib is None else weight_bytes(model) / MIB + growth.mib
+def _peak_mib(held: float | None, growth: float | None) -> float | None:
+    return None if held is None or growth is None else held + growth
 
 
 def size_on_disk(folder: Path) -> float | None:
@@ -188,18 +210,6 @@ def size_on_disk(folder: Path) -> float | None:
 
 def device_name(device: Any) -> str:
     return str(_cuda().get_device_name(device)) if device.type == "cuda" else str(device.type)
-
-
-def _peak_resident(*, reset: bool = False) -> int | None:
-    """Bytes: the most that was resident since the last reset; None where no kernel tells it."""
-    try:
-        if reset:
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
-    return int(found[1]) * KIB if found else None
 
 
 def _threads() -> int:
