@@ -78,6 +78,7 @@ def kill(model: Path, folder: Path, job: dict[str, Any], kills: int, seed: int) 
     phases.watch(Trainer, "_validate", "validate")
     phases.watch(task, "save_student", "publish")
     start = time.perf_counter()
+    train(model, folder / "warm", **job | {"epochs": 1})  # imports what is imported late
     phases.reset()
     train(model, folder / "whole", **job)
     steps = phases.visits[PHASES.index("step")]

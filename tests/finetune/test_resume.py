@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from mwalimu.errors import DiskFull
 from mwalimu.finetune.teaching import Teaching
 from mwalimu.finetune.trainer import Trainer
+from tests.command import processes
 from tests.finetune import kills, worker
 from tests.finetune.jobs import checkpoints, metrics, steps_of, sums, train, untimed, weights
 
@@ -54,7 +55,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
 ) -> None:
     count = round(KILLS * share)
     job = kills.job_of(count, method)
-    process = worker.processes().Process(target=kills.kill, args=(tiny, tmp_path, job, count, 0))
+    process = processes().Process(target=kills.kill, args=(tiny, tmp_path, job, count, 0))
     process.start()
     process.join()
     report = json.loads((tmp_path / "report.json").read_text())
@@ -125,9 +126,7 @@ def test_ctrl_c_during_validation_does_not_repeat_the_steps_before(
 
 def test_a_process_told_to_stop_exits_with_a_checkpoint(tmp_path: Path, tiny: Path) -> None:
     job = {"epochs": 50}
-    process = worker.processes().Process(
-        target=worker.run_until_interrupted, args=(tiny, tmp_path, job)
-    )
+    process = processes().Process(target=worker.run_until_interrupted, args=(tiny, tmp_path, job))
     process.start()
     assert wait_for(partial(reached, tmp_path, 5), process)
     os.kill(process.pid or 0, signal.SIGINT)
@@ -201,7 +200,7 @@ def test_a_really_full_disk(tmp_path: Path, tiny: Path, kilobytes: int, says: st
     train(tiny, tmp_path / "whole")
     (tmp_path / "disk").mkdir()
     expected = weights(tmp_path / "whole")
-    process = worker.processes().Process(
+    process = processes().Process(
         target=worker.run_on_a_full_disk,
         args=(tiny, tmp_path / "disk", kilobytes, says == "nothing", expected),
     )

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from mwalimu.finetune.teacher.white_box import WhiteBox
+from tests.command import processes
 from tests.finetune import worker
 from tests.finetune.jobs import metrics, steps_of, sums, train, untimed, weights
 from tests.finetune.taught import Pair, captured, config_of, make_pair
@@ -58,7 +59,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
 ) -> None:
     job = job_of(tmp_path / "run", pair, OBJECTIVES[name]) | {"save_every": 3}
     train(pair.student, tmp_path / "whole", **job)
-    rng, folder, context = random.Random(name), tmp_path / "killed", worker.processes()
+    rng, folder, context = random.Random(name), tmp_path / "killed", processes()
     kills = 0
     while True:
         process = context.Process(target=worker.run_job, args=(pair.student, folder, job))

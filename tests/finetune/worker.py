@@ -4,11 +4,9 @@ imported everything already, so that a life costs milliseconds."""
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import shutil
 import sys
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,16 +16,9 @@ import torch
 from mwalimu.errors import DiskFull
 from tests.finetune.jobs import train, weights
 
-PRELOADED = ["tests.finetune.worker", "tests.finetune.kills", "tests.finetune.parallel.work"]
 NOT_ALLOWED = 77
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_REMOUNT, MS_REC, MS_PRIVATE = 32, 16384, 1 << 18
-
-
-def processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    return context
 
 
 def run_job(model: Path, folder: Path, job: dict[str, Any]) -> None:

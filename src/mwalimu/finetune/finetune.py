@@ -23,6 +23,7 @@ from mwalimu.finetune.exact import deterministic
 from mwalimu.finetune.parallel.world import joined
 from mwalimu.finetune.rows import Rows, check_rows
 from mwalimu.finetune.student import pruned
+from mwalimu.finetune.student.fake_quantised import Roundings
 from mwalimu.finetune.task import Task
 from mwalimu.finetune.teacher.white_box import WhiteBox
 from mwalimu.finetune.watching.lr_finder import Found, range_test
@@ -39,7 +40,7 @@ def finetune(
 
     `why` is kept in it: the objective in words, and how it was chosen.
     """
-    splits = _splits(run)
+    splits = learned_rows(run)
     folder = run.path("finetune")
     summary = train_student(
         config.student,
@@ -65,7 +66,7 @@ def find_learning_rate(config: Config, run: Run, *, on_progress: Progress) -> Fo
 
     No checkpoint is read or written, and nothing of the training's own is changed.
     """
-    rows, folder = _splits(run)["train"], run.path("finetune")
+    rows, folder = learned_rows(run)["train"], run.path("finetune")
     report = partial(on_progress, "learning rate")
     with deterministic():
         ready = pruned(config.student, rows, folder / "pruned", report)
@@ -89,18 +90,22 @@ def train_student(
     on_progress: Progress,
     label: str = "finetune",
     white_box: WhiteBox | None = None,
+    roundings: Roundings | None = None,
 ) -> dict[str, Any]:
     """Trains a student on chats whose last message is the answer; saves it as `folder/student`.
 
     The same call goes on after a crash, with the same result, and does nothing once all is done.
     `white_box` is where the teacher's distributions come from; without it, and with an objective
-    left at auto, the answers are learned as text.
+    left at auto, the answers are learned as text. Under `roundings` the student computes with
+    rounded weights and learns the unrounded ones, which are published; what they depend on is in
+    `stage_fingerprint`.
 
     Returns:
         steps, epochs, best_epoch, best_step, train_loss and validation_loss (nats per target
         token, of the published weights), parameters, trained_parameters, target_tokens,
         truncated_rows, seconds, stopped_early, warnings (in words); of a merged adapter
-        merge_error and merge_tolerance, as shares of the logits (RMS).
+        merge_error and merge_tolerance, as shares of the logits (RMS); under `roundings`
+        validation_loss_before, of the start under them.
 
     Raises:
         ConfigError: the objective needs a teacher, and there is no `white_box`.
@@ -131,7 +136,15 @@ def train_student(
             "stage": stage_fingerprint,
         }
         task = Task(
-            ready, settings, seed, fingerprint(depends_on), folder, report, white_box, world
+            ready,
+            settings,
+            seed,
+            fingerprint(depends_on),
+            folder,
+            report,
+            white_box,
+            world,
+            roundings,
         )
         wanted = fingerprint([task.fingerprint, student.publish])
         summary = world.from_main(lambda: _trained(folder, wanted))
@@ -142,14 +155,9 @@ def train_student(
         return world.from_main(lambda: _finished(folder, wanted, summary))
 
 
-def _splits(run: Run) -> dict[str, Rows]:
-    """Train and validation rows, as far as stage 1 published them."""
-    published = run.require("generate").files
-    return {
-        name: _read_rows(run.path("generate", f"{name}.jsonl"))
-        for name in ("train", "validation")
-        if f"generate/{name}.jsonl" in published
-    }
+def learned_rows(run: Run) -> dict[str, Rows]:
+    """Train and validation rows, as far as the stages before published them."""
+    return {split: _read_rows(path) for split, path in run.learned().items()}
 
 
 def _read_rows(path: Path) -> Rows:

@@ -21,6 +21,7 @@ from mwalimu.finetune.planning import plan_memory
 from mwalimu.finetune.rows import Rows, encode_splits
 from mwalimu.finetune.state import TrainState
 from mwalimu.finetune.student import autocast_wanted, load_student, save_student
+from mwalimu.finetune.student.fake_quantised import Roundings, fake_quantise, unrounded
 from mwalimu.finetune.student.parts import says_of_tied
 from mwalimu.finetune.teacher.rows import JobRows
 from mwalimu.finetune.teacher.view import TeacherSource
@@ -33,7 +34,10 @@ MAX_LENGTH = 2048  # tokens of a row, where the config sets nothing
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One student's way from rows to its folder; `fingerprint` names all its result depends on."""
+    """One student's way from rows to its folder; `fingerprint` names all its result depends on.
+
+    With `roundings` it learns under them, and is published without.
+    """
 
     student: StudentConfig
     settings: FinetuneConfig
@@ -43,21 +47,40 @@ class Task:
     report: Callable[[int, int, str], None]
     white_box: WhiteBox | None
     world: World = ALONE
+    roundings: Roundings | None = None
 
     def execute(self, rows: Rows, validation: Rows) -> dict[str, Any]:
         """Trains and publishes; returns the summary."""
         with self.trainer(rows, validation) as (trainer, tokenizer):
             sizes = _count_parameters(trainer.model)
+            before = self._before(trainer)
             state = trainer.fit()
         merge = self.world.from_main(partial(self._publish, trainer, tokenizer))
         self._say_done(state, trainer.stopped_early)
-        facts = _summary(state, trainer.stopped_early) | sizes | merge | _count_rows(trainer.job)
+        facts = _summary(state, trainer.stopped_early) | before | sizes | merge
+        facts |= _count_rows(trainer.job)
         return facts | {"warnings": _warnings(self.folder / "metrics.jsonl")}
 
     def _publish(self, trainer: Trainer, tokenizer: Any) -> dict[str, Any]:
-        model = trainer.student(lambda: load_student(self.student, seed=self.seed)[0])
+        model = trainer.student(self._loaded)
+        unrounded(model)
         some = [row.ids for row in trainer.job.train]
         return save_student(model, tokenizer, self.folder / "student", self.student, some)
+
+    def _before(self, trainer: Trainer) -> dict[str, float]:
+        """What rounding alone does to the validation loss."""
+        if self.roundings is None or not trainer.job.validation:
+            return {}
+        return {"validation_loss_before": trainer.validation_loss()}
+
+    def _loaded(self) -> Any:
+        model, _ = load_student(self.student, seed=self.seed)
+        self._round(model)
+        return model
+
+    def _round(self, model: Any) -> None:
+        if self.roundings is not None:
+            fake_quantise(model, self.roundings(model))
 
     @contextmanager
     def trainer(self, rows: Rows, validation: Rows) -> Iterator[tuple[Trainer, Any]]:
@@ -67,6 +90,7 @@ class Task:
         if note := says_of_tied(model, (*self.student.freeze, *self.student.unfreeze)):
             self.report(0, 0, note)
         job = self._job(model, tokenizer, rows, validation)
+        self._round(model)
         with nullcontext() if job.source is None else closing(job.source):
             yield Trainer(model, job, self.folder, self.report, self.world), tokenizer
 

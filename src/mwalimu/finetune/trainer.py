@@ -133,6 +133,11 @@ class Trainer:
             self._take_best()
         return self.state
 
+    def validation_loss(self) -> float:
+        """The objective at its end, of the weights as they are: nats per target token."""
+        with closing(Unseen()) as self.watch, kept_random_state():
+            return self._validate(self.job.validation)
+
     @property
     def finished(self) -> bool:
         return self.state.epoch >= self.job.settings.epochs or self.stopped_early

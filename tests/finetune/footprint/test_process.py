@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from mwalimu.finetune.footprint import Lengths, give_memory_back
+from tests.command import processes
 from tests.finetune.footprint.settings import config_of, setting
 from tests.finetune.footprint.test_peak import of_fit, trained
-from tests.finetune.worker import processes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from tests.finetune.worker import processes
+from tests.command import processes
 
 SECONDS = 200
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from mwalimu import api
+from mwalimu.config import load_config
 from mwalimu.run import Run
 from tests.finetune.jobs import SETTINGS, metrics, sums
 from tests.finetune.parallel.ranks import on_ranks
@@ -21,7 +23,7 @@ from tests.finetune.test_finetune import make_run
 
 
 def make_job(folder: Path, tiny: Path, **finetune: Any) -> tuple[str, ...]:
-    """distill.yaml and a run whose stage 1 is done; the words of the command."""
+    """distill.yaml and a run whose answers are curated; the words of the command."""
     make_run(folder / "run", train=sums(40), validation=sums(8, seed=1))
     config = {
         "task": "generic",
@@ -32,6 +34,7 @@ def make_job(folder: Path, tiny: Path, **finetune: Any) -> tuple[str, ...]:
     }
     (folder / "prompts.jsonl").write_text('{"prompt": "1+1"}\n', encoding="utf-8")
     (folder / "distill.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    api.curate(load_config(folder / "distill.yaml"), folder / "run")
     return "finetune", str(folder / "distill.yaml"), "--run", str(folder / "run")
 
 

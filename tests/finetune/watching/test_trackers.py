@@ -15,6 +15,7 @@ import pytest
 from mwalimu.errors import MissingDependency
 from mwalimu.finetune.watching import trackers
 from mwalimu.finetune.watching.trackers import Trackers, require_trackers
+from tests.command import processes
 from tests.finetune import worker
 from tests.finetune.jobs import metrics, sums, train
 from tests.finetune.test_resume import reached, wait_for
@@ -144,7 +145,7 @@ def test_what_is_missing_is_named_before_anything_is_loaded(
 def killed_and_resumed(folder: Path, tiny: Path, name: str) -> None:
     """SIGKILL at step 8 or a little later, behind the checkpoint of step 5; then to the end."""
     job = {**JOB, "track": [name]}
-    process = worker.processes().Process(target=worker.run_job, args=(tiny, folder, job))
+    process = processes().Process(target=worker.run_job, args=(tiny, folder, job))
     process.start()
     assert wait_for(partial(reached, folder, 7), process)
     os.kill(process.pid or 0, signal.SIGKILL)

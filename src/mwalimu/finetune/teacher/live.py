@@ -20,6 +20,7 @@ import torch
 
 from mwalimu.data.byte_spans import align, byte_lengths, chunk_starts
 from mwalimu.data.collate import Batch, collate
+from mwalimu.data.context import context_of
 from mwalimu.data.loading import CannotLoad, load_causal_lm
 from mwalimu.data.tokenize import Encoded, prepare_tokenizer
 from mwalimu.data.vocabulary import vocabulary_size
@@ -33,8 +34,6 @@ from mwalimu.objectives.layers import HiddenTap
 from mwalimu.objectives.packing import Packing
 from mwalimu.objectives.targets import DenseTarget, LiveTarget, Target
 from mwalimu.objectives.token_logprobs import token_logprobs
-
-LARGEST_CONTEXT = 1 << 30
 
 Load = Callable[[str], tuple[Any, Any]]
 """A name to a model and its tokenizer; raises CannotLoad."""
@@ -75,8 +74,7 @@ class LiveTeacher:
         self.vocabulary = min(map(vocabulary_size, both))
         text_config = self.model.config.get_text_config()
         self.hidden_size = int(text_config.hidden_size)
-        context = getattr(text_config, "max_position_embeddings", None) or LARGEST_CONTEXT
-        self._own = rows.encoded_by(self.tokenizer, context)
+        self._own = rows.encoded_by(self.tokenizer, context_of(text_config))
         self._hidden = HiddenTap(self.model, needs.hidden)
         self._attention = AttentionTap(self.model, needs.attention) if needs.attention else None
 

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 WINDOW = 50  # steps that a new one is compared with
 ENOUGH = 20  # steps before anything is compared at all
 AGAIN = 500  # steps before the same is said of losses or gradients again
-SPIKE_Z, SPIKE_RATIO = 8.0, 1.5  # a jump: above the median by so many deviations, and times
-GROWTH = 10.0  # of the median gradient norm
+NEWEST = 5  # steps in a row that have to be above all before: one odd batch is no sign
+JUMP = 1.5  # of the loss, times the median before
+GROWTH = 10.0  # of the gradient norm, likewise
 FLAT_STEPS, FLAT = 100, 0.01  # steps after the warm-up; share by which the loss should have fallen
 RISES = 3  # validations in a row
 GAP_RATIO, GAP_NATS = 1.5, 0.1  # of validation loss over training loss
@@ -41,13 +42,10 @@ class Signs:
         losses, norms, first = (self.memory[name] for name in ("losses", "norms", "first"))
         if len(first) < ENOUGH:
             first.append(loss)
-        found = [
-            self._spike(step, loss, losses),
-            self._growth(step, [*norms[-4:], grad_norm], norms),
-        ]
         for window, value in ((losses, loss), (norms, grad_norm)):
             window.append(value)
-            del window[:-WINDOW]
+            del window[: -WINDOW - NEWEST]
+        found = [self._jump(step, losses), self._growth(step, norms)]
         if step == self.settled and step >= 2 * ENOUGH:
             found.append(self._flat(first, losses[-ENOUGH:]))
         return [sign for sign in found if sign]
@@ -85,29 +83,23 @@ class Signs:
             )
         ]
 
-    def _spike(self, step: int, loss: float, losses: list[float]) -> Sign | None:
-        """The robust z-score: 1.4826 median deviations are a normal distribution's sigma."""
-        if len(losses) < ENOUGH:
+    def _jump(self, step: int, losses: list[float]) -> Sign | None:
+        risen = _risen(losses, JUMP)
+        if risen is None or not self._once("loss_jump", step, again=AGAIN):
             return None
-        middle = median(losses)
-        spread = 1.4826 * median(abs(value - middle) for value in losses)
-        if loss < middle + SPIKE_Z * spread or loss < SPIKE_RATIO * middle:
-            return None
-        if not self._once("loss_spike", step, again=AGAIN):
-            return None
+        before, now = risen
         return Sign(
-            "loss_spike",
-            f"the loss jumped to {loss:.4g} at step {step}, the median of the {len(losses)} steps "
-            f"before is {middle:.4g}; if it does not come down again, lower "
+            "loss_jump",
+            f"the loss has jumped to {now:.4g} by step {step}, above each of the steps before, "
+            f"whose median is {before:.4g}; if it does not come down again, lower "
             "finetune.learning_rate or raise finetune.warmup_ratio",
         )
 
-    def _growth(self, step: int, newest: list[float], norms: list[float]) -> Sign | None:
-        if len(norms) < ENOUGH:
+    def _growth(self, step: int, norms: list[float]) -> Sign | None:
+        risen = _risen(norms, GROWTH)
+        if risen is None or not self._once("gradients_grow", step, again=AGAIN):
             return None
-        before, now = median(norms[: -len(newest) + 1]), median(newest)
-        if now < GROWTH * before or not self._once("gradients_grow", step, again=AGAIN):
-            return None
+        before, now = risen
         return Sign(
             "gradients_grow",
             f"gradient norms have grown from {before:.3g} to {now:.3g} by step {step}; lower "
@@ -144,3 +136,13 @@ class Signs:
             return False
         told[kind] = step
         return True
+
+
+def _risen(window: list[float], times: float) -> tuple[float, float] | None:
+    """The medians of the steps before and of the newest, where each of the newest is so many times
+    that before, and more than any single step before: batches may differ by orders of magnitude."""
+    before, newest = window[:-NEWEST], window[-NEWEST:]
+    if len(before) < ENOUGH:
+        return None
+    middle = median(before)
+    return (middle, median(newest)) if min(newest) > max(times * middle, *before) else None

@@ -1,0 +1,1 @@
+"""A trained student in the formats of the edge: made, packed, measured again."""
