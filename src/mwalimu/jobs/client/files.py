@@ -1,0 +1,119 @@
+"""A config's files as datasets of the service: which they are, and what is refused.
+
+The service follows no path. What is a file of rows here is uploaded, and the config names it by
+`dataset:NAME@VERSION`; equal bytes have the same name, so nothing is uploaded twice.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mwalimu.data.record import Json
+from mwalimu.errors import ConfigError
+
+ROWS = ("data.train", "data.validation", "data.test", "data.labelled", "prompts.seeds")
+_NOT_ROWS = (
+    *("data.traffic", "prompts.documents", "prompts.personas", "prompts.template"),
+    *("generate.json_schema", "curate.json_schema"),
+    *("prepare.select.scores", "evaluate.tasks_file", "evaluate.encoder"),
+)
+_SUFFIXES = {".jsonl", ".ndjson"}
+_STEM = 60  # characters of a file's name that stay in the dataset's
+
+
+@dataclass(frozen=True, slots=True)
+class RowsFile:
+    """What `key` of the config names; `dataset` is what its content is called."""
+
+    key: str
+    path: Path
+    dataset: str
+    sha256: str
+
+
+def rows_files(config: Json, base: Path) -> list[RowsFile]:
+    """The local files of rows; relative paths are taken from `base`.
+
+    Raises:
+        ConfigError: one is not there or no JSONL; a setting names a file of another kind, or a
+            model's folder, which the service would not find.
+    """
+    for key in _NOT_ROWS:
+        if _at(config, key) is not None:
+            raise ConfigError(
+                "names a file of this machine, and the service takes files of rows alone",
+                where=key,
+                fix="leave it out, or use 'mwalimu run'",
+            )
+    for key, model in _models(config):
+        _refuse_folder(key, model, base)
+    return list(_found(config, base))
+
+
+def named(config: Json, datasets: dict[str, str]) -> Json:
+    """The config with `datasets` (key -> dataset:NAME@VERSION) in place of its files."""
+    changed = copy.deepcopy(config)
+    for key, name in datasets.items():
+        section, _, leaf = key.rpartition(".")
+        changed[section][leaf] = name
+    return changed
+
+
+def rows_file(key: str, path: Path) -> RowsFile:
+    """Raises ConfigError: it is not there, or no JSONL."""
+    if not path.is_file():
+        raise ConfigError("no such file", where=f"{key}: {path}")
+    if path.suffix not in _SUFFIXES:
+        raise ConfigError(
+            "is no JSONL, which is what the service takes",
+            where=f"{key}: {path}",
+            fix="see 'mwalimu data convert'",
+        )
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", where=str(path)) from None
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-_")[:_STEM] or "rows"
+    return RowsFile(key, path, f"{stem}-{digest[:12]}", digest)
+
+
+def _found(config: Json, base: Path) -> Iterator[RowsFile]:
+    for key in ROWS:
+        value = _at(config, key)
+        if value is None or str(value).startswith("dataset:"):
+            continue
+        yield rows_file(key, base / str(value))
+
+
+def _models(config: Json) -> Iterator[tuple[str, Any]]:
+    yield "student.model", _at(config, "student.model")
+    for key in ("teacher", "judge", "ensemble.judge", "generate.user_model"):
+        yield f"{key}.model", _at(config, f"{key}.model")
+    yield "curate.judge.teacher.model", _at(config, "curate.judge.teacher.model")
+    others = _at(config, "ensemble.others")
+    for number, other in enumerate(others if isinstance(others, list) else []):
+        yield f"ensemble.others.{number}.model", other.get("model")
+
+
+def _refuse_folder(key: str, model: Any, base: Path) -> None:
+    text = str(model or "")
+    if text and not text.startswith("model:") and (base / text).is_dir():
+        raise ConfigError(
+            "is a folder of this machine, and the service follows no path",
+            where=f"{key}: {text}",
+            fix="name a model of the registry, or a registered one by model:NAME",
+        )
+
+
+def _at(config: Json, key: str) -> Any:
+    found: Any = config
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found

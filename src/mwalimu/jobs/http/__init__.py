@@ -1,0 +1,1 @@
+"""The job service as HTTP: docs/service.md is its contract."""

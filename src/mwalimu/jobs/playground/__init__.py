@@ -1,0 +1,1 @@
+"""One question to a student and its teacher, side by side."""

@@ -1,0 +1,1 @@
+"""What runs jobs: a supervisor that fills slots, workers that each do one job, what jobs do."""

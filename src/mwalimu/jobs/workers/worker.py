@@ -1,0 +1,198 @@
+"""A worker: a process of its own that has one lease, does its job, says how it ended, and ends.
+
+    python -m mwalimu.jobs.workers.worker --workspace DIR < lease.json
+
+It goes on without the server. Whatever kills it leaves the job to the next worker, which goes on
+from what is on disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from mwalimu.data.record import Json
+from mwalimu.errors import DiskFull, MwalimuError, RunError
+from mwalimu.jobs.records import Job, Lease
+from mwalimu.jobs.refusals import JobNotFound, LostLease, WrongState
+from mwalimu.jobs.states import STOPS, State
+from mwalimu.jobs.store.job_store import JobStore
+from mwalimu.jobs.workers.holding import held
+from mwalimu.jobs.workers.pulse import Pulse
+from mwalimu.jobs.workspace import Workspace
+from mwalimu.progress import live_progress
+from mwalimu.run import exclusive
+
+DYING_S = 10.0  # that a worker which lost its lease may take to end
+BUG = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job as its worker sees it. `enter` tells the store that the next state is reached."""
+
+    job: Job
+    workspace: Workspace
+    store: JobStore
+    enter: Callable[[State], None]
+    tell: Callable[[str, int, int, str], None]
+
+    @property
+    def folder(self) -> Path:
+        return self.workspace.job(self.job.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a job; `failure` where it was done, but is not good enough."""
+
+    summary: Json = field(default_factory=dict)
+    failure: MwalimuError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How a job is done: `do` begins in Preparing and leads through Running into Finalizing.
+
+    `spent` is {"usd", "requests", "tokens"} until now, or None; another thread asks it.
+    """
+
+    do: Callable[[Task], Outcome]
+    spent: Callable[[], Json | None] = lambda: None
+
+
+Works = Callable[[Job, Workspace], Work]
+"""The work that a job asks for."""
+
+
+def work(workspace: Workspace, store: JobStore, lease: Lease, works: Works) -> None:
+    """Does the leased job to its end. Raises LostLease: it is another worker's now."""
+    workspace.job(lease.job).mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(workspace.worker(lease.job), patience_s=DYING_S))
+            stack.enter_context(exclusive(workspace.run(lease.job), "run folder"))
+        except RunError as error:
+            print(f"given back: {error}", file=sys.stderr, flush=True)
+            return store.give_back(lease)
+        _work_alone(workspace, store, lease, works)
+
+
+def _work_alone(workspace: Workspace, store: JobStore, lease: Lease, works: Works) -> None:
+    def enter(state: State) -> None:
+        store.advance(lease, state)
+
+    def tell(stage: str, done: int, total: int, note: str = "") -> None:
+        pulse.tell(stage, done, total, note)
+        lines(stage, done, total, note)
+
+    job = store.get(lease.job)
+    chosen = works(job, workspace)
+    pulse = Pulse(store, lease, chosen.spent)
+    end: State | None = State.COMPLETED
+    found: dict[str, Any] = {}
+    try:
+        with live_progress() as lines, pulse:
+            enter(State.PREPARING)
+            outcome = chosen.do(Task(job, workspace, store, enter, tell))
+        found = {"summary": outcome.summary}
+        if outcome.failure is not None:
+            end, found["error"] = State.FAILED, as_problem(outcome.failure, workspace)
+    except LostLease:
+        raise
+    except KeyboardInterrupt:
+        end = None
+    except Exception as error:
+        if isinstance(error, MwalimuError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        end, found = State.FAILED, {"error": as_problem(error, workspace)}
+    _say(store, lease, end, found | _money(chosen.spent()))
+
+
+def as_problem(error: Exception, workspace: Workspace) -> Json:
+    """What a job's `error` holds."""
+    told = workspace.told
+    if isinstance(error, MwalimuError):
+        place = {"what": error.what, "where": error.where, "fix": error.fix}
+        return {name: told(text) for name, text in place.items()} | {"exit_code": error.exit_code}
+    return {
+        "what": told(f"unexpected {type(error).__name__}: {error}"),
+        "where": "",
+        "fix": "this is a bug of mwalimu; report it with the job's log",
+        "exit_code": BUG,
+    }
+
+
+def _money(spent: Json | None) -> dict[str, Any]:
+    return {} if spent is None else {"spent_usd": spent["usd"]}
+
+
+def _say(store: JobStore, lease: Lease, end: State | None, found: dict[str, Any]) -> None:
+    """The last word; a store that cannot be written now is tried again while the lease holds."""
+    while True:
+        try:
+            if end is None:
+                _stopped(store, lease, found)
+            else:
+                store.advance(lease, end, **found)
+        except (WrongState, JobNotFound):
+            raise
+        except (RunError, DiskFull) as error:
+            print(f"the store cannot be written: {error}", file=sys.stderr, flush=True)
+            time.sleep(1)
+        else:
+            return
+
+
+def _stopped(store: JobStore, lease: Lease, found: dict[str, Any]) -> None:
+    """As it was asked for; a worker that was told to end by a signal gives the job back."""
+    while (state := store.heartbeat(lease)) in STOPS:
+        try:
+            return store.advance(lease, STOPS[state], **found)
+        except WrongState:
+            continue  # a pause became a cancel in between
+    store.give_back(lease)
+
+
+def listen() -> None:
+    """Makes SIGTERM what Ctrl-C is, also where the starter had that one ignored."""
+
+    def pass_on(_signal: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, pass_on)
+
+
+def main(works: Works) -> int:
+    """0: the job has ended, one way or the other, or was given back."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--workspace", type=Path, required=True)
+    options = parser.parse_args()
+    listen()
+    lease = Lease(**json.load(sys.stdin))
+    workspace = Workspace(options.workspace)
+    try:
+        work(workspace, JobStore(workspace.database), lease, works)
+    except (LostLease, KeyboardInterrupt) as error:
+        print(f"worker ends: {type(error).__name__}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    from mwalimu.jobs.workers.kinds import work_of
+
+    sys.exit(main(work_of))
