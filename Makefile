@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install quickstart test check lock clean
+.PHONY: install gguf quickstart test check lock clean
 
 install: $(VENV)/.installed
 
@@ -22,11 +22,16 @@ $(VENV)/.installed: pyproject.toml requirements/lock.txt | $(VENV)/bin/python
 	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
+# llama-cpp-python has no wheels on PyPI and is built here; without the parts nobody calls.
+gguf: install
+	CMAKE_ARGS="-DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF" \
+	  $(BIN)/pip install -q "llama-cpp-python>=0.3.36" "gguf>=0.19" "sentencepiece>=0.2"
+
 quickstart: install
 	$(BIN)/mwalimu quickstart
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: install
 	$(BIN)/ruff check .

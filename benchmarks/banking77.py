@@ -39,7 +39,7 @@ SPLITS = ("train", "validation", "test")
 # A question with some of its words gone has the same label, which keeps the teacher from learning
 # its rows by heart; and it is one more prompt, which the teacher answers as well.
 DROPPED_WORDS = 0.2
-TEACHER_COPIES, PROMPT_COPIES = 6, 4
+TEACHER_COPIES, PROMPT_COPIES = 6, 6
 READING = FinetuneConfig(
     learning_rate=2e-3, batch_size=16, epochs=8, weight_decay=0.1, adam_beta2=0.98
 )
@@ -53,6 +53,8 @@ STUDENT = {
     "weight_decay": 0.2,
     "adam_beta2": 0.98,
     "patience": 4,
+    # Of words it was not taught without, the teacher is not sure: its distribution says so.
+    "objective": "auto",
 }
 
 Rows = list[dict[str, Any]]
@@ -111,7 +113,7 @@ def write_models(
 def make_teacher(out: Path, rows: dict[str, Rows], progress: Any) -> Path:
     """Reads, then learns the labels of all rows, each once whole and with words dropped."""
     start = read_questions(out, "teacher", rows["train"], progress)
-    taught = with_dropped_words(rows["train"], TEACHER_COPIES)
+    taught = with_dropped_words(rows["train"], TEACHER_COPIES, seed=0)
     folder, label = out / "teacher-taught", "teacher learns"
     return train(start, TEACHING, taught, rows["validation"], folder, label, progress)
 
@@ -132,9 +134,9 @@ def question(row: dict[str, Any]) -> str:
     return str(row["messages"][-2]["content"])
 
 
-def with_dropped_words(rows: Rows, copies: int) -> Rows:
+def with_dropped_words(rows: Rows, copies: int, seed: int) -> Rows:
     """The rows whole, then `copies` - 1 times with words dropped."""
-    generator = random.Random(0)
+    generator = random.Random(seed)
     shorter = [drop_words(row, n, generator) for n in range(1, copies) for row in rows]
     return [*rows, *shorter]
 
@@ -173,7 +175,7 @@ def train(
 def write_job(out: Path, rows: dict[str, Rows], teacher: Path, student: Path) -> dict[str, Any]:
     """Prompts without labels for the teacher, gold rows for the test and the baseline."""
     asked = {
-        "train": with_dropped_words(rows["train"], PROMPT_COPIES),
+        "train": with_dropped_words(rows["train"], PROMPT_COPIES, seed=1),
         "validation": rows["validation"],
     }
     prompts = {
@@ -186,7 +188,8 @@ def write_job(out: Path, rows: dict[str, Rows], teacher: Path, student: Path) ->
         (out / f"{name}.jsonl").write_text(text, encoding="utf-8")
     return {
         "task": "classification",
-        "data": {name: f"{name}.jsonl" for name in files},
+        # Its authors' split has 24 training rows among the test rows; every arm saw them.
+        "data": {name: f"{name}.jsonl" for name in files} | {"contamination": "allow"},
         "teacher": {"model": str(teacher.resolve()), "max_tokens": 24, "batch_size": 128},
         "student": {"model": str(student.resolve()), "method": "full", "max_length": CONTEXT},
         "generate": {"min_ok": 0.95, "deduplicate": False},

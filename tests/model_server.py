@@ -19,6 +19,7 @@ class ModelServer(LoopbackServer):
     """Serves one model under the name `teacher`, a request at a time."""
 
     models = ("teacher",)
+    longest = 1 << 20  # tokens of an answer; what asks for more is cut down, as servers do
 
     def __init__(self, folder: Path, *, key: str) -> None:
         super().__init__()
@@ -34,7 +35,8 @@ class ModelServer(LoopbackServer):
         body: dict[str, Any] = await request.json()
         self.requests += 1
         messages = tuple(Message(m["role"], m["content"]) for m in body["messages"])
-        sampling = Sampling(body["temperature"], body["top_p"], body["max_tokens"], body["seed"])
+        most = min(body["max_tokens"], self.longest)
+        sampling = Sampling(body["temperature"], body["top_p"], most, body["seed"])
         async with self._one_at_a_time:
             (reply,) = await self.teacher.send([Request("teacher", messages, sampling)])
         answer = self.teacher.parse(reply.raw)

@@ -1,8 +1,6 @@
 """The command line as a user meets it: a process, its exit code, one line on stderr."""
 
 import json
-import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,20 +9,9 @@ import pytest
 import yaml
 
 from mwalimu.run import exclusive, sha256_file
+from tests.command import mwalimu, start
 from tests.synthesis.teacher_server import TeacherServer
 from tests.tiny import make_tiny_model
-
-
-def mwalimu(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from mwalimu.cli import main; main()", *arguments],
-        cwd=cwd,
-        env=os.environ | env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def write_job(folder: Path, rows: list[object] | bytes, **changes: object) -> Path:
@@ -114,7 +101,7 @@ def test_bad_input_is_one_error_with_its_code(
     tmp_path: Path, rows: list[object] | bytes, changes: dict[str, object], code: int, expected: str
 ) -> None:
     write_job(tmp_path, rows, **changes)
-    result = mwalimu("generate", "distill.yaml", cwd=tmp_path, HF_HUB_OFFLINE="1")
+    result = mwalimu("generate", "distill.yaml", cwd=tmp_path)
     assert expected in one_line(result, code)
 
 
@@ -123,7 +110,7 @@ def test_a_learning_rate_is_suggested_before_the_training(tmp_path: Path) -> Non
     write_job(tmp_path, [{"prompt": f"say {i}"} for i in range(16)])
     assert "mwalimu generate" in one_line(mwalimu("lr", "distill.yaml", cwd=tmp_path), 8)
     assert mwalimu("generate", "distill.yaml", cwd=tmp_path).returncode == 0
-    result = mwalimu("lr", "distill.yaml", cwd=tmp_path, OMP_NUM_THREADS="1")
+    result = mwalimu("lr", "distill.yaml", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "set finetune.learning_rate to " in result.stdout
     found = json.loads(Path(tmp_path, result.stdout.split("curve: ")[1].strip()).read_bytes())
@@ -137,6 +124,7 @@ def test_a_missing_config_and_a_broken_student(tmp_path: Path) -> None:
     (tmp_path / "student").mkdir()
     write_job(tmp_path, [{"prompt": str(i)} for i in range(4)])
     assert mwalimu("generate", "distill.yaml", cwd=tmp_path).returncode == 0
+    assert mwalimu("curate", "distill.yaml", cwd=tmp_path).returncode == 0
     broken = one_line(mwalimu("finetune", "distill.yaml", cwd=tmp_path), 5)
     assert "student" in broken
 
@@ -155,6 +143,7 @@ def write_answers(folder: Path, rows: list[tuple[str, str]]) -> None:
     listed = json.loads(manifest.read_bytes())
     listed["stages"]["generate"]["files"]["generate/train.jsonl"] = sha256_file(path)
     manifest.write_text(json.dumps(listed))
+    assert mwalimu("curate", "distill.yaml", cwd=folder).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -198,19 +187,7 @@ def test_a_full_disk_has_its_own_code_and_the_next_run_goes_on(
 ) -> None:
     rows = [{"prompt": f"question {i} {'x' * 300}"} for i in range(300)]
     write_job(tmp_path, rows)
-    command = [sys.executable, "-c", "from mwalimu.cli import main; main()"]
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_kib << 10, limit_kib << 10))
-
-    result = subprocess.run(
-        [*command, "generate", "distill.yaml"],
-        cwd=tmp_path,
-        preexec_fn=limit,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = mwalimu("generate", "distill.yaml", cwd=tmp_path, file_size=limit_kib << 10)
     assert "no space left" in one_line(result, 7)
     assert mwalimu("generate", "distill.yaml", cwd=tmp_path).returncode == 0
     answered = tmp_path / "runs" / tmp_path.name / "generate" / "train.jsonl"
@@ -222,6 +199,17 @@ def test_two_at_once_in_a_run_folder_are_told_apart(tmp_path: Path) -> None:
     with exclusive(tmp_path / "r", "run folder"):
         result = mwalimu("generate", "distill.yaml", "--run", "r", cwd=tmp_path)
     assert "another mwalimu works in this run folder" in one_line(result, 8)
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    with TeacherServer(latency_s=60) as server:
+        write_job(tmp_path, [{"prompt": "a"}], teacher={"model": "tiny", "base_url": server.url})
+        life = start("generate", "distill.yaml", cwd=tmp_path)
+        while not server.asked:
+            assert life.lasts(0.05)
+        life.interrupt()
+        line = one_line(life.finished(), 130)
+    assert line.splitlines()[-1] == "stopped; run the same command again to go on"
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -97,3 +97,28 @@ def test_a_bad_override_is_refused(tmp_path: Path) -> None:
         load_config(path, ["epochs"])
     with pytest.raises(ConfigError, match="holds a value"):
         load_config(path, ["task.name=3"])
+
+
+def test_an_override_of_a_section_that_is_null_begins_it(tmp_path: Path) -> None:
+    """As `mwalimu export RUN --set export.finish.above=0` on a resolved config."""
+    path = write(tmp_path, yaml.safe_dump(MINIMAL | {"export": {"finish": None}}))
+    assert load_config(path).export.finish is None
+    found = load_config(path, ["export.finish.above=0"]).export.finish
+    assert found is not None and found.above == 0
+
+
+@pytest.mark.parametrize(("spelt", "meant"), [("off", "off"), ("on", "on"), ("auto", "auto")])
+def test_words_that_yaml_takes_for_truth_values_are_words(
+    tmp_path: Path, spelt: str, meant: str
+) -> None:
+    path = tmp_path / "distill.yaml"
+    path.write_text(
+        "task: qa\ndata: {train: a.jsonl}\nteacher: {model: fake}\nstudent: {model: s}\n"
+        f"finetune: {{packing: {spelt}}}\n"
+    )
+    config = load_config(path, [f"finetune.activation_checkpointing={spelt}"])
+    found = config.finetune.packing, config.finetune.activation_checkpointing
+    assert found == (meant, meant)
+    assert load_config(path, [f"data.privacy={'off' if spelt == 'off' else 'warn'}"])
+    with pytest.raises(ConfigError, match=r"data\.contamination"):
+        load_config(path, ["data.contamination=off"])

@@ -1,11 +1,12 @@
 import errno
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from mwalimu.errors import DiskFull, RunError
-from mwalimu.run import Run, atomic_writer, fingerprint
+from mwalimu.run import Run, atomic_writer, fingerprint, write_json
 
 
 def publish(run: Run, stage: str, text: bytes = b"x") -> Path:
@@ -73,3 +74,8 @@ def test_a_damaged_manifest_is_one_clear_error(tmp_path: Path) -> None:
 def test_fingerprint_ignores_key_order_only() -> None:
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+
+
+def test_half_a_surrogate_pair_is_written_as_json_and_read_back(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"value": "x\ud83d", "\udc00": 1})
+    assert json.loads((tmp_path / "a.json").read_bytes()) == {"value": "x\ud83d", "\udc00": 1}

@@ -18,11 +18,11 @@ from mwalimu.config import Config, load_config
 from mwalimu.errors import ConfigError, RunError
 from mwalimu.quickstart.job import write_job
 from mwalimu.run import sha256_file
-from tests.finetune import worker
+from tests.command import processes
 
 ROWS = {"train": 32, "validation": 6}
 SHORT = ("finetune.epochs=1", "signals.rows_per_shard=10")
-STAGES = ["generate", "signals", "finetune"]
+STAGES = ["generate", "curate", "signals", "finetune"]
 
 
 class Notes(list[tuple[str, str]]):
@@ -132,7 +132,7 @@ def test_killed_while_it_captures_it_ends_with_the_same_bytes(
 ) -> None:
     """After the second shard of four, and after the only one of the validation rows."""
     shutil.rmtree(copy / "run" / "signals")
-    process = worker.processes().Process(target=killed_run, args=(copy, event, ()))
+    process = processes().Process(target=killed_run, args=(copy, event, ()))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
@@ -140,14 +140,14 @@ def test_killed_while_it_captures_it_ends_with_the_same_bytes(
     assert len(found) == event
     before = {path: path.stat().st_mtime_ns for path in found}
     notes = run(copy)
-    assert notes.skipped == ["generate", "finetune"]
+    assert notes.skipped == ["generate", "curate", "finetune"]
     assert {path: path.stat().st_mtime_ns for path in found} == before
     assert hashes(copy) == hashes(whole[0])
 
 
 def test_another_k_is_captured_without_asking_again(whole: tuple[Path, Notes], copy: Path) -> None:
     notes = run(copy, "signals.k=4")
-    assert notes.skipped == ["generate"]
+    assert notes.skipped == ["generate", "curate"]
     before, after = hashes(whole[0]), hashes(copy)
     assert before.keys() == after.keys()
     assert all(after[name] != before[name] for name in before)
@@ -156,14 +156,14 @@ def test_another_k_is_captured_without_asking_again(whole: tuple[Path, Notes], c
     manifest = json.loads((copy / "run" / "run.json").read_bytes())
     assert manifest["config"]["signals"]["k"] == 4
     # And back: the answers are the same, so are the signals and the student.
-    assert run(copy).skipped == ["generate"]
+    assert run(copy).skipped == ["generate", "curate"]
     assert hashes(copy) == before
 
 
 def test_how_a_capture_is_cut_up_changes_no_signal(whole: tuple[Path, Notes], copy: Path) -> None:
     assert run(copy, "signals.batch_size=3").skipped == STAGES
     notes = run(copy, "signals.rows_per_shard=32")
-    assert notes.skipped == ["generate"]
+    assert notes.skipped == ["generate", "curate"]
     student = "run/finetune/student/model.safetensors"
     assert hashes(copy)[student] == hashes(whole[0])[student]
 
@@ -171,7 +171,7 @@ def test_how_a_capture_is_cut_up_changes_no_signal(whole: tuple[Path, Notes], co
 def test_text_alone_captures_nothing(copy: Path) -> None:
     shutil.rmtree(copy / "run" / "signals")
     notes = run(copy, "finetune.objective=cross_entropy")
-    assert notes.skipped == ["generate"]
+    assert notes.skipped == ["generate", "curate"]
     assert not (copy / "run" / "signals").exists()
     assert parts(copy, "finetune", "metrics.jsonl") == {"cross_entropy"}
     summary = stages(copy)["finetune"]["summary"]
@@ -190,7 +190,7 @@ def test_text_alone_captures_nothing(copy: Path) -> None:
 def test_other_objectives_go_all_the_way(copy: Path, objective: str, encodings: int) -> None:
     shutil.rmtree(copy / "run" / "signals")
     notes = run(copy, f"finetune.objective={objective}")
-    assert notes.skipped == ["generate"]
+    assert notes.skipped == ["generate", "curate"]
     captured = copy / "run" / "signals"
     assert len(list(captured.glob("*/train/manifest.json"))) == encodings
     assert "The student learned by " in (copy / "run" / "report.md").read_text()

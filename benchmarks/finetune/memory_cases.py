@@ -107,7 +107,7 @@ CASES = {
             SMALL | {"vocab_size": 32000},
             256,
             128,
-            {"method": "full", "freeze": ["embeddings", "head", "layers.0-3"]},
+            {"method": "full", "freeze": ["embeddings", "head", "layers.0-0"]},
             {"batch_size": 4},
         ),
         Case(

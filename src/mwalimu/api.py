@@ -14,36 +14,56 @@ and in the words of a notebook:
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mwalimu.config import Config, build_config, load_config
+from mwalimu.config import Config, TargetConfig, build_config, load_config
 from mwalimu.data.dataset import load_records
 from mwalimu.data.record import Record
 from mwalimu.errors import DataError
 from mwalimu.pipeline import Pipeline, Progress, silent
+from mwalimu.run import Run
+from mwalimu.serving.serve import serve, serve_by_vllm
 
 if TYPE_CHECKING:
+    from mwalimu.data.formats.checking import Findings
+    from mwalimu.data.formats.converting import Converted
+    from mwalimu.data.inspecting import Inspection
     from mwalimu.estimate import Estimate
     from mwalimu.registry import Model as KnownModel
+    from mwalimu.synthesis.importing import Imported
 
 __all__ = [
     "Model",
+    "compare",
+    "convert_data",
+    "curate",
     "estimate",
     "evaluate",
+    "export",
     "fine_tune_student",
     "finetune",
     "generate",
     "generate_teacher_responses",
+    "import_answers",
     "init",
+    "inspect_data",
     "load_config",
     "load_dataset",
     "load_model",
     "models",
+    "prepare",
     "report",
+    "report_of",
+    "require_gates",
     "run",
+    "serve",
+    "serve_by_vllm",
+    "synthesise",
     "train_quickstart_models",
+    "validate_data",
     "write_quickstart",
 ]
 
@@ -76,11 +96,91 @@ def estimate(
     )
 
 
+def inspect_data(
+    path: Path, *, format: str | None = None, task: str = "generic", requests: Path | None = None
+) -> Inspection:
+    """What a file of rows holds, in whatever format; `requests` is the input file of a batch."""
+    from mwalimu.data.formats.source import open_source
+    from mwalimu.data.inspecting import inspect_rows
+
+    return inspect_rows(open_source(path, task=task, name=format, requests=requests))
+
+
+def validate_data(
+    path: Path, *, format: str | None = None, task: str = "generic", requests: Path | None = None
+) -> Findings:
+    """Every problem of a file, by the rules of its format."""
+    from mwalimu.data.formats.checking import check
+    from mwalimu.data.formats.source import open_source
+
+    return check(open_source(path, task=task, name=format, requests=requests))
+
+
+def convert_data(
+    path: Path,
+    out: Path,
+    *,
+    to: str,
+    format: str | None = None,
+    task: str = "generic",
+    requests: Path | None = None,
+) -> Converted:
+    """Writes the rows of `path` into `out` in format `to`; tells what that cannot hold."""
+    from mwalimu.data.formats.converting import convert
+    from mwalimu.data.formats.source import open_source
+
+    return convert(open_source(path, task=task, name=format, requests=requests), out, to)
+
+
+def import_answers(
+    config: Config,
+    path: Path,
+    *,
+    format: str | None = None,
+    requests: Path | None = None,
+    model: str | None = None,
+    store: Path = DEFAULT_STORE,
+) -> Imported:
+    """Answers that were paid for elsewhere into the answer store, where the job finds them.
+
+    `model` is what the file calls the job's teacher, where that is not `teacher.model`.
+    """
+    from mwalimu.data.formats.source import open_source
+    from mwalimu.synthesis.importing import import_answers as take_in
+
+    source = open_source(path, task=config.task, name=format, requests=requests)
+    return take_in(config, source, store, model=model)
+
+
+def synthesise(
+    config: Config, folder: Path, *, store: Path = DEFAULT_STORE, progress: Progress = silent
+) -> dict[str, Any]:
+    """Before stage 1: the teacher writes prompts; they are in `prompts/train.jsonl`."""
+    return Pipeline(config, folder, store=store, progress=progress).synthesise()
+
+
+def prepare(
+    config: Config, folder: Path, *, store: Path = DEFAULT_STORE, progress: Progress = silent
+) -> dict[str, Any]:
+    """Stage 0 on the run folder: checks the prompts and leaves out what the config says.
+
+    Returns the number of rows left of each split; nothing where the config asks for checks alone.
+    """
+    return Pipeline(config, folder, store=store, progress=progress).prepare()
+
+
 def generate(
     config: Config, folder: Path, *, store: Path = DEFAULT_STORE, progress: Progress = silent
 ) -> dict[str, Any]:
     """Stage 1 on the run folder; returns the ledger's counts."""
     return Pipeline(config, folder, store=store, progress=progress).generate()
+
+
+def curate(
+    config: Config, folder: Path, *, store: Path = DEFAULT_STORE, progress: Progress = silent
+) -> dict[str, Any]:
+    """Stage 1's rows that are worth learning; returns how many came in, went out, and fell why."""
+    return Pipeline(config, folder, store=store, progress=progress).curate()
 
 
 def finetune(
@@ -97,9 +197,53 @@ def evaluate(
     return Pipeline(config, folder, store=store, progress=progress).evaluate()
 
 
+def export(
+    folder: Path,
+    targets: Sequence[TargetConfig] = (),
+    *,
+    overrides: Sequence[str] = (),
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """The student of a run folder in the formats of its config and those of `targets`.
+
+    Returns the summary: `exports` with their scores, `failed` with the reasons, `pick`. What fails
+    stops no other. `overrides` are `key=value`, as `export.require.agreement=0.9`.
+
+    Raises:
+        RunError: the folder is no run, or its student is not trained.
+        ConfigError: there is nothing to export.
+    """
+    from mwalimu.shipping.targets import with_targets
+
+    config = with_targets(load_config(folder / "config.yaml", overrides), targets)
+    return Pipeline(config, folder, store=DEFAULT_STORE, progress=progress).export()
+
+
 def report(config: Config, folder: Path) -> tuple[Path, Path]:
     """Writes the report again; returns the paths of report.md and report.html."""
     return Pipeline(config, folder, store=DEFAULT_STORE).report()
+
+
+def report_of(folder: Path) -> tuple[Path, Path]:
+    """The same of a run folder alone.
+
+    Raises:
+        RunError: its finetune stage is not finished.
+    """
+    from mwalimu.report import write_report
+
+    return write_report(Run(folder))
+
+
+def compare(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
+    """Writes comparison.md and comparison.html into `out`: the first run against each other one.
+
+    Raises:
+        RunError: there is one folder only, or one has no finished finetune stage.
+    """
+    from mwalimu.report.comparison import write_comparison
+
+    return write_comparison([Run(folder) for folder in folders], out)
 
 
 def run(
@@ -107,6 +251,17 @@ def run(
 ) -> dict[str, Any]:
     """All stages that are not done yet; returns the scores."""
     return Pipeline(config, folder, store=store, progress=progress).execute()
+
+
+def require_gates(summary: dict[str, Any]) -> None:
+    """Of what `run` returned: raises GateFailed, or the error of an export that was not made."""
+    from mwalimu.evaluation.gate import require_passed
+    from mwalimu.shipping import gate as of_exports
+
+    require_passed(summary)
+    if exported := summary.get("export"):
+        of_exports.require_made(exported)
+        of_exports.require_passed(exported)
 
 
 def models(*words: str, returns: str | None = None, trainable: bool = False) -> list[KnownModel]:

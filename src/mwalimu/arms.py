@@ -1,101 +1,158 @@
 """The arms that a distilled student is compared with, made ready for evaluation.
 
 teacher, the untouched student, the same student on the few gold labels that the user has (the
-honest alternative to distillation), and the distilled student.
+honest alternative to distillation), the same student on the teacher's text alone, and the distilled
+student. With several seeds those that are trained are trained again: same rows, same budget.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mwalimu.config import Config
+from mwalimu.config import Config, FinetuneConfig, learns_from_teacher
 from mwalimu.data.record import Record
-from mwalimu.evaluation.evaluate import Arm
+from mwalimu.evaluation.asking import Arm
 from mwalimu.run import Run
 
 if TYPE_CHECKING:
+    from mwalimu.finetune.teacher.white_box import WhiteBox
     from mwalimu.pipeline import Progress
 
-
-def build_arms(
-    config: Config,
-    run: Run,
-    store: Path,
-    *,
-    labelled: list[Record],
-    test: list[Record],
-    validation: Iterable[Record],
-    stage_fingerprint: str,
-    progress: Progress,
-) -> list[Arm]:
-    arms = []
-    if config.evaluate.teacher:
-        arms.append(_teacher_arm(config, run, store, test, validation, progress))
-    arms.append(_untouched_arm(config, run))
-    if labelled:
-        arms.append(_labels_arm(config, run, labelled, stage_fingerprint, progress))
-    arms.append(_arm("student-distilled", run.path("finetune", "student")))
-    return arms
+TEACHER, BEFORE, DISTILLED = "teacher", "student-before", "student-distilled"
+LABELS, TEXT = "student-labels", "student-text"
 
 
-def _arm(name: str, folder: Path) -> Arm:
-    return Arm(name=name, folder=folder, answers=None, usd_per_1k=None)
+class Arms:
+    """Made in the order in which they are compared: the distilled student is the last."""
+
+    def __init__(
+        self,
+        config: Config,
+        run: Run,
+        store: Path,
+        *,
+        labelled: list[Record],
+        test: list[Record],
+        validation: Iterable[Record],
+        stage_fingerprint: str,
+        progress: Progress,
+    ) -> None:
+        self.config = config
+        self.run = run
+        self.store = store
+        self.labelled = labelled
+        self.test = test
+        self.validation = validation
+        self.stage_fingerprint = stage_fingerprint
+        self.progress = progress
+
+    def built(self) -> list[Arm]:
+        """Text alone is an arm of its own only where the objective hears more than text."""
+        wanted = self.config.evaluate.arms
+        arms = []
+        if "teacher" in wanted:
+            arms.append(self._teacher())
+        if "before" in wanted:
+            arms.append(self._untouched())
+        if "labels" in wanted and self.labelled:
+            arms += self._seeded(LABELS)
+        if "text" in wanted and learns_from_teacher(self.config.finetune.objective):
+            arms += self._seeded(TEXT)
+        arms += [self._trained(DISTILLED, seed) for seed in self._more_seeds]
+        return [*arms, _arm(DISTILLED, self.run.path("finetune", "student"))]
+
+    @property
+    def _more_seeds(self) -> range:
+        """Beside that of the config."""
+        first = self.config.seed + 1
+        return range(first, first + self.config.evaluate.seeds - 1)
+
+    def _seeded(self, name: str) -> list[Arm]:
+        return [self._trained(name, seed) for seed in (self.config.seed, *self._more_seeds)]
+
+    def _trained(self, name: str, seed: int) -> Arm:
+        from mwalimu.finetune.finetune import train_student
+        from mwalimu.finetune.student import started
+
+        own = name if seed == self.config.seed else f"{name}-seed{seed}"
+        folder = self.run.path("evaluate", "arms", own)
+        rows, validation, settings, white_box = self._recipe(name)
+        train_student(
+            started(self.config.student, self.run.path("finetune", "pruned")),
+            settings,
+            rows,
+            validation,
+            folder,
+            seed=seed,
+            stage_fingerprint=self.stage_fingerprint,
+            on_progress=self.progress,
+            label=f"finetune {own.removeprefix('student-')}",
+            white_box=white_box,
+        )
+        return _arm(own, folder / "student", repeats="" if own == name else name)
+
+    def _recipe(self, name: str) -> tuple[Any, Any, FinetuneConfig, WhiteBox | None]:
+        """Rows, validation rows, settings, and where the teacher's distributions come from."""
+        from mwalimu.finetune.teacher.white_box import WhiteBox
+
+        settings = self.config.finetune
+        if name == LABELS:
+            # Gold rows have no teacher: they are learned as text.
+            epochs = self.config.evaluate.labelled_epochs or settings.epochs
+            settings = settings.model_copy(update={"epochs": epochs, "objective": ()})
+            return [record.to_json() for record in self.labelled], None, settings, None
+        train, validation = self._accepted
+        if name == TEXT:
+            return train, validation, settings.model_copy(update={"objective": ()}), None
+        return train, validation, settings, WhiteBox.of(self.config, self.run)
+
+    @cached_property
+    def _accepted(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
+        """What stage 1 published: train, validation."""
+        published = self.run.require("generate").files
+        train, validation = "generate/train.jsonl", "generate/validation.jsonl"
+        held_out = _rows(self.run.path(validation)) if validation in published else None
+        return _rows(self.run.path(train)), held_out
+
+    def _teacher(self) -> Arm:
+        """A local one is measured like a student; others are asked the test rows as in stage 1."""
+        config = self.config
+        plain = not (config.ensemble or config.generate.chain_of_thought)
+        if config.teacher.resolved_kind == "local" and plain:
+            return _arm(TEACHER, Path(config.teacher.model))
+        from mwalimu.synthesis.generate import answer
+
+        outcomes, usd = answer(
+            config,
+            self.store,
+            self.test,
+            run_id=self.run.id,
+            on_progress=self.progress,
+            validation=self.validation,
+        )
+        answers = {o.record.id: o.text for o in outcomes}
+        usd_per_1k = None if usd is None else usd / len(outcomes) * 1000
+        return Arm(TEACHER, folder=None, answers=answers, usd_per_1k=usd_per_1k)
+
+    def _untouched(self) -> Arm:
+        from mwalimu.finetune.student import load_student, save_student, started
+
+        # Always anew: a folder of an earlier config would be another student.
+        folder = self.run.path("evaluate", "arms", BEFORE)
+        student = started(self.config.student, self.run.path("finetune", "pruned"))
+        model, tokenizer = load_student(student, seed=self.config.seed)
+        save_student(model, tokenizer, folder, student)
+        return _arm(BEFORE, folder)
 
 
-def _teacher_arm(
-    config: Config,
-    run: Run,
-    store: Path,
-    test: list[Record],
-    validation: Iterable[Record],
-    progress: Progress,
-) -> Arm:
-    """A local teacher is measured like a student; others are asked the test rows as in stage 1."""
-    plain = not (config.ensemble or config.generate.chain_of_thought)
-    if config.teacher.resolved_kind == "local" and plain:
-        return _arm("teacher", Path(config.teacher.model))
-    from mwalimu.synthesis.generate import answer
-
-    outcomes, usd = answer(
-        config, store, test, run_id=run.id, on_progress=progress, validation=validation
-    )
-    answers = {o.record.id: o.text for o in outcomes}
-    usd_per_1k = None if usd is None else usd / len(outcomes) * 1000
-    return Arm("teacher", folder=None, answers=answers, usd_per_1k=usd_per_1k)
+def _arm(name: str, folder: Path, *, repeats: str = "") -> Arm:
+    return Arm(name=name, folder=folder, answers=None, usd_per_1k=None, repeats=repeats)
 
 
-def _untouched_arm(config: Config, run: Run) -> Arm:
-    from mwalimu.finetune.student import load_student, save_student, started
-
-    # Always anew: a folder of an earlier config would be another student.
-    folder = run.path("evaluate", "arms", "student-before")
-    student = started(config.student, run.path("finetune", "pruned"))
-    model, tokenizer = load_student(student, seed=config.seed)
-    save_student(model, tokenizer, folder, student)
-    return _arm("student-before", folder)
-
-
-def _labels_arm(
-    config: Config, run: Run, labelled: list[Record], stage_fingerprint: str, progress: Progress
-) -> Arm:
-    from mwalimu.finetune.finetune import train_student
-    from mwalimu.finetune.student import started
-
-    folder = run.path("evaluate", "arms", "student-labels")
-    epochs = config.evaluate.labelled_epochs or config.finetune.epochs
-    # Gold rows have no teacher: they are learned as text.
-    settings = config.finetune.model_copy(update={"epochs": epochs, "objective": ()})
-    train_student(
-        started(config.student, run.path("finetune", "pruned")),
-        settings,
-        [record.to_json() for record in labelled],
-        None,
-        folder,
-        seed=config.seed,
-        stage_fingerprint=stage_fingerprint,
-        on_progress=progress,
-        label="finetune labels",
-    )
-    return _arm("student-labels", folder / "student")
+def _rows(path: Path) -> list[dict[str, Any]]:
+    with open(path, "rb") as handle:
+        return [json.loads(line) for line in handle]

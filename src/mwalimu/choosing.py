@@ -145,6 +145,8 @@ def _text_alone(config: Config) -> str:
         return ""
     if kind == "fake":
         return "the fake teacher has no distribution"
+    if config.data.privacy == "mask":
+        return "data.privacy masks what the teacher reads, and its signals would be of other text"
     if not config.teacher.top_logprobs and config.teacher.scoring == "none":
         return f"a teacher of kind {kind} gives none without teacher.top_logprobs or scoring"
     if config.teacher.tokenizer is None:

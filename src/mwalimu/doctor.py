@@ -15,15 +15,19 @@ EXTRAS = {
     "rouge_score": "eval",
     "fastjsonschema": "schema",
     "uvloop": "fast",
+    "py3langid": "curate",
     "azure": "azure",
     "bitsandbytes": "qlora",
+    "phonenumbers": "curate",
+    "stdnum": "curate",
+    "sklearn": "curate",
 }
 CORE = ("torch", "transformers", "peft", "safetensors", "tokenizers", "aiohttp", "pyarrow")
 
 
 def findings() -> list[str]:
     """One line a fact; a line that needs an action starts with '!'."""
-    return [*_machine(), *_packages(), *_accelerator(), *_keys()]
+    return [*_machine(), *_packages(), *_formats(), *_accelerator(), *_keys()]
 
 
 def _machine() -> list[str]:
@@ -50,6 +54,20 @@ def _packages() -> list[str]:
         for module, extra in EXTRAS.items()
         if find_spec(module) is None
     ]
+    return lines
+
+
+def _formats() -> list[str]:
+    """What a student can be exported to here."""
+    from mwalimu.export.installed import missing_modules, to_install
+    from mwalimu.runtimes import FORMATS
+
+    lines = []
+    for format_ in FORMATS:
+        if missing := missing_modules(format_):
+            lines.append(f"! export to {format_} lacks {', '.join(missing)}: {to_install(format_)}")
+        else:
+            lines.append(f"  export to {format_}: installed")
     return lines
 
 

@@ -17,7 +17,8 @@ MwalimuError                    1
 │   └── SignalMismatch          8   a teacher's signals are of another teacher, tokenizer or text
 ├── TooFewAnswers               9   the share of accepted answers is below generate.min_ok
 ├── MissingDependency          10   an optional package is needed
-└── BudgetReached              11   a cap of the budget; what was bought is kept
+├── BudgetReached              11   a cap of the budget; what was bought is kept
+└── GateFailed                 12   the student misses evaluate.require; the scores are published
 Ctrl-C ends with 130; a bug of ours with 70 and a request to report it.
 """
 
@@ -122,3 +123,7 @@ class MissingDependency(MwalimuError, ImportError):
 
 class BudgetReached(MwalimuError):
     exit_code = 11
+
+
+class GateFailed(MwalimuError):
+    exit_code = 12

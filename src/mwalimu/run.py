@@ -21,7 +21,9 @@ from typing import IO, Any
 from mwalimu.errors import DiskFull, RunError
 
 FORMAT_VERSION = 1
-STAGES = ("generate", "signals", "finetune", "evaluate", "report")
+STAGES: tuple[str, ...] = ("prompts", "prepare", "generate", "curate", "signals", "finetune")
+STAGES += ("evaluate", "export", "report")
+LEARNED = ("train", "validation")
 MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py")
 
 
@@ -68,13 +70,23 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 def write_json(path: Path, value: Any) -> None:
     with atomic_writer(path) as handle:
-        handle.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode())
+        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+        # Half a surrogate pair becomes its escape, which is JSON too.
+        handle.write(text.encode("utf-8", "backslashreplace"))
         handle.write(b"\n")
 
 
 def sha256_file(path: Path) -> str:
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_path(path: Path) -> str:
+    """Of a file, or of all files of a folder with their names."""
+    if not path.is_dir():
+        return sha256_file(path)
+    files = sorted(one for one in path.rglob("*") if one.is_file())
+    return fingerprint({str(one.relative_to(path)): sha256_file(one) for one in files})
 
 
 def model_hashes(model: str) -> dict[str, str]:
@@ -186,13 +198,23 @@ class Run:
     def require(self, name: str) -> StageState:
         state = self.stage(name)
         if state is None:
-            command = "signals capture" if name == "signals" else name
+            command = {"signals": "signals capture", "prompts": "synthesise"}.get(name, name)
             raise RunError(
                 f"stage {name} is not finished here, or its files were changed",
                 where=str(self.root),
                 fix=f"run 'mwalimu {command}' on this run folder first",
             )
         return state
+
+    def learned(self) -> dict[str, Path]:
+        """The rows to learn from, by split: what curation kept of the teacher's accepted answers.
+
+        In a folder that was never curated, all accepted answers.
+        """
+        stage = "curate" if "curate" in self.manifest["stages"] else "generate"
+        published = self.require(stage).files
+        files = {split: f"{stage}/{split}.jsonl" for split in LEARNED}
+        return {split: self.path(file) for split, file in files.items() if file in published}
 
     def is_done(self, name: str, wanted: str) -> bool:
         state = self.stage(name)

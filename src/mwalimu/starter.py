@@ -9,12 +9,14 @@ from mwalimu.errors import ConfigError
 
 _CONFIG = """\
 # A mwalimu job. 'mwalimu run distill.yaml' goes the whole way; it resumes where it stopped.
-task: generic   # nli | conversation | qa | math | summarization | classification | generic
+task: generic   # nli, conversation, qa, math, summarization, classification, translation, generic
 data:
-  train: prompts.jsonl      # prompts without answers: the teacher answers them
+  train: prompts.jsonl      # prompts without answers: the teacher answers them; with too few of
+                            # them the teacher can write more, see docs/prompts.md
   # validation: validation.jsonl
   # test: test.jsonl        # held-out rows with gold answers, for the evaluation
   # labelled: labelled.jsonl  # the few gold rows you have: the baseline to beat
+  # privacy: mask             # personal data and keys never leave for a served teacher
 teacher:
   model: fake               # a name of 'mwalimu models' (gpt-4.1, ...), a folder, a hub id, or
   # base_url: http://localhost:8000/v1    # the name of a model at any OpenAI-compatible server
@@ -22,11 +24,14 @@ teacher:
   max_tokens: 512
 student:
   model: microsoft/Phi-4-mini-instruct
-  method: lora              # lora | full
+  method: lora              # lora | qlora | dora | rslora | full
 finetune:
   learning_rate: 2.0e-5
   batch_size: 2
   epochs: 3
+# prepare: {near_duplicates: 0.8}            # docs/preparation.md
+# curate: {language: {expected: [en]}}       # docs/curation.md
+# evaluate: {require: {retention: 0.95}}     # a gate, docs/evaluation.md
 """
 
 _README = """\

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mwalimu.data.record import Message, Record
-from mwalimu.estimate.survey import Reservoir, distinct
+from mwalimu.estimate.survey import distinct
 from tests.estimate.jobs import (
     PRICES,
     SERVED,
@@ -23,23 +23,6 @@ from tests.synthesis.teacher_server import TeacherServer
 
 def record(number: int) -> Record:
     return Record(f"r{number}", "generic", (Message("user", f"prompt {number}"),))
-
-
-def drawn(count: int, size: int, seed: int = 0) -> list[int]:
-    reservoir = Reservoir(size, seed)
-    for number in range(count):
-        reservoir.offer(record(number))
-    return [int(row.id[1:]) for row in reservoir.rows()]
-
-
-def test_a_sample_is_seeded_spread_and_holds_the_smaller_ones() -> None:
-    rows = drawn(10_000, 500)
-    assert len(rows) == 500 and rows == sorted(rows) == drawn(10_000, 500) != drawn(10_000, 500, 1)
-    assert all(
-        30 <= sum(lo <= row < lo + 1000 for row in rows) <= 75 for lo in range(0, 10_000, 1000)
-    )
-    assert set(drawn(10_000, 20)) < set(rows)
-    assert drawn(3, 5) == [0, 1, 2] and drawn(3, 0) == []
 
 
 def test_repetitions_are_told_over_all_splits() -> None:

@@ -159,7 +159,7 @@ def test_the_evaluation_s_teacher_is_paid_too(tmp_path: Path) -> None:
     found = of_job(tmp_path, config)
     assert place(found, stage="evaluate").cost.requests.mid == 5
     assert found.cost.requests.mid == 15 and found.rows == {"train": 10, "test": 5}
-    off = config.evaluate.model_copy(update={"teacher": False})
+    off = config.evaluate.model_copy(update={"arms": ("distilled",)})
     assert of_job(tmp_path, config.model_copy(update={"evaluate": off})).cost.requests.mid == 10
 
 

@@ -114,6 +114,7 @@ def test_it_trains_two_steps(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     pipeline = Pipeline(config, tmp_path / "run", store=tmp_path / "answers")
     ledger = pipeline.generate()
     assert ledger["inputs"] == ledger["outcomes"]["ok"] >= 7
+    pipeline.curate()
     summary = pipeline.finetune()
     assert summary["steps"] == 2 and summary["truncated_rows"] == 0
     lines = (tmp_path / "run" / "finetune" / "metrics.jsonl").read_text().splitlines()

@@ -103,6 +103,32 @@ def add_generate(run: Run, **ledger: Any) -> None:
     run.finish("generate", "g", files, {})
 
 
+def add_curate(run: Run) -> None:
+    prompt, answer = (
+        {"role": role, "content": HOSTILE + text}
+        for role, text in (("user", "asked"), ("assistant", "said"))
+    )
+    reject = {"id": "b", "task": "qa", "messages": [prompt, answer], "check": "refusal"}
+    removed = {f"refusal: {HOSTILE}": 2}
+    files = [
+        write(run.path("curate", "train.jsonl"), reject | {"id": "a"}),
+        write(run.path("curate", "rejects.jsonl"), reject | {"reason": HOSTILE, "value": None}),
+        write(
+            run.path("curate", "funnel.json"),
+            {"splits": {"train": {"in": 7, "out": 5, "removed": removed}}},
+        ),
+    ]
+    run.finish("curate", "c", files, {})
+
+
+def add_signals(run: Run) -> None:
+    summary = {"examples": 9, "encodings": "topk, realised", "left_out": {HOSTILE: 1}}
+    for name in ("topk", "realised"):
+        summary |= {f"{name}_rows": 8, f"{name}_tokens": 1234, f"{name}_bytes": 3 << 20}
+        summary |= {f"{name}_bytes_per_token": 19.7}
+    run.finish("signals", "s", [], summary | {"seconds": 12.34})
+
+
 def add_finetune(run: Run) -> None:
     steps = [{"step": s, "epoch": s / 2, "loss": 1 / s} for s in range(1, 5)]
     validations = [
@@ -130,6 +156,43 @@ def full_run(root: Path, **ledger: Any) -> Run:
     config = {"task": "qa", "data": data, "teacher": teacher, "student": {"model": "/m/small"}}
     run.describe(config=config, seed=7, inputs={"train": "ab12"}, versions={"mwalimu": "0.1.0"})
     add_generate(run, **ledger)
+    add_curate(run)
+    add_signals(run)
     add_finetune(run)
     add_evaluate(run)
     return run
+
+
+def deep_scores() -> Row:
+    """With everything that an evaluation can measure."""
+    summary = scores()
+    for place, found in enumerate(summary["arms"]):
+        found |= {"macro_f1": 0.9, "bleu": 31.4, "chrf": 52.7, "bits_per_byte": 1.234}
+        found |= {"bert_score": None, "agreement": None if place == 0 else 0.87}
+        found |= {
+            "requests_per_s": 2.5,
+            "latency_p99_s": 0.12,
+            "first_token_p50_s": 0.004,
+            "joules_per_request": None,
+        }
+        found |= {"calibration": {"ece": 0.0432} if place else None}
+        found["groups"] = {
+            "region": {HOSTILE: {"rows": 40, "accuracy": interval(0.8)}}
+            | ({} if place else {"north": {"rows": 60, "accuracy": interval(0.7)}})
+        }
+    summary["arms"][0]["usd_per_1k"] = 2.0
+    for found in summary["comparisons"]:
+        found["p_adjusted"] = 0.0321
+    checks = [
+        {"name": "retention", "required": 0.95, "measured": 0.989, "passed": True},
+        {"name": "latency_p95_s", "required": 0.01, "measured": None, "passed": False},
+    ]
+    return summary | {
+        "seeds": {"student-distilled": {"accuracies": [0.9, 0.92], "mean": 0.91, "sd": 0.0141}},
+        "divergence": {"kl": 0.0567, "same_best_token": 0.961, "acceptance": 0.853}
+        | {"tokens_per_step": 3.41, "draft_tokens": 4, "tokens": 900},
+        "judge": {"rows": 50, "win_rate": interval(0.48), "consistency": 0.82},
+        "price": {"usd_per_hour": 0.4, "requests_per_hour": 36_000.0, "usd_per_1k": 0.0111}
+        | {"break_even_per_hour": 200.0, "reachable": True},
+        "verdict": {"passed": False, "checks": checks},
+    }

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from mwalimu.report.verdict import training_hint, verdict
-from tests.report.runs import TRAINING, scores
+from tests.report.runs import TRAINING, deep_scores, scores
 
 LEAD = (
     "The distilled student keeps 98.9 % of the teacher's accuracy with 8.3x fewer parameters and "
@@ -56,3 +56,21 @@ def test_the_verdict_without_an_evaluation_claims_nothing() -> None:
 def test_the_hint_reads_the_validation_losses(losses: list[float], said: str) -> None:
     metrics = [{"epoch": e, "validation_loss": loss} for e, loss in enumerate(losses, start=1)]
     assert re.search(said, training_hint(metrics))
+
+
+def test_the_gate_is_part_of_the_verdict() -> None:
+    summary = deep_scores()
+    summary["verdict"]["passed"] = True
+    assert verdict(summary, {}).endswith(
+        "It passes the gate: retention 0.989 where 0.95 is required, "
+        "latency p95 s unknown where 0.01 is required."
+    )
+    summary["verdict"] = {"passed": None, "checks": []}
+    assert "gate" not in verdict(summary, {})
+
+
+def test_the_cost_is_told_where_both_prices_are_known() -> None:
+    summary = deep_scores()
+    assert "of the teacher's accuracy at 0.6 % of its cost" in verdict(summary, {})
+    summary["price"] = None
+    assert "of its cost" not in verdict(summary, {})

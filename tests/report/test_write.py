@@ -14,6 +14,7 @@ from tests.report.runs import (
     add_evaluate,
     add_finetune,
     add_generate,
+    deep_scores,
     full_run,
     scores,
     write,
@@ -47,9 +48,22 @@ def test_both_forms_have_every_arm_task_and_section(tmp_path: Path) -> None:
         assert re.search(rf"^\| {name} \| \d", markdown, re.MULTILINE), name
         assert f">{name}<" in page
     titles = re.findall(r"^## (.*)$", markdown, re.MULTILINE)
-    assert titles == re.findall(r"<h2>(.*)</h2>", page) and len(titles) == 9
-    for expected in ("98.9 % [97.5, 100.3]", "+41.2 points [+39.2, +43.2]", "ab12", "0.12x"):
+    assert titles == re.findall(r"<h2>(.*)</h2>", page) and len(titles) == 10
+    for expected in (
+        "98.9 % [97.5, 100.3]",
+        "+41.2 points [+39.2, +43.2]",
+        "ab12",
+        "0.12x",
+        "12.3 s",
+    ):
         assert expected in markdown and expected in page, expected
+
+
+def test_the_cache_is_told_an_encoding_a_row(tmp_path: Path) -> None:
+    markdown, _ = texts(write_report(full_run(tmp_path)))
+    assert re.search(r"^\| topk \| 8 \| 1,234 \| 3\.00 \| 19\.7 \|$", markdown, re.MULTILINE)
+    assert re.search(r"^\| realised \| 8 ", markdown, re.MULTILINE)
+    assert "Left out, 1 rows" in markdown
 
 
 @pytest.mark.usefixtures("no_plots")
@@ -148,3 +162,40 @@ def test_without_matplotlib_there_is_still_a_report(tmp_path: Path) -> None:
     markdown, page = texts(write_report(full_run(tmp_path)))
     assert "<svg" not in page and "plots need: pip install" in page
     assert "plots need: pip install 'mwalimu[eval]'" in markdown
+
+
+def test_all_that_an_evaluation_can_measure_is_shown(tmp_path: Path) -> None:
+    run = full_run(tmp_path)
+    add_evaluate(run, deep_scores())
+    markdown, page = texts(write_report(run))
+    for expected in (
+        "at 0.6 % of its cost",
+        "It misses the gate: latency p95 s unknown where 0.01 is required.",
+        "macro F1",
+        "chrF",
+        "bits per byte",
+        "calibration error",
+        "4.3 %",
+        "85.3 % of its tokens would be accepted: 3.41 tokens a step",
+        "A judge preferred the student to the teacher on 48.0 % [46.0, 50.0] of 50 rows",
+        "trained 2 times from other seeds: accuracy 91.0 % on average",
+        "From 200 requests an hour it is cheaper",
+        "p = 0.032",
+        "first token p50, ms",
+        "By region",
+        "answers an hour",
+        "9 k",
+        "north",
+    ):
+        assert expected in page and expected in markdown, expected
+    assert "BERTScore" not in page  # nobody measured it
+    assert "<script>alert" not in page and "<script>alert" not in markdown
+
+
+def test_what_curation_left_out_is_counted_and_shown(tmp_path: Path) -> None:
+    markdown, page = texts(write_report(full_run(tmp_path)))
+    for text in (markdown, page):
+        assert "What was answered and is not learned" in text
+    run = Run(tmp_path / "old")
+    add_finetune(run)
+    assert "What was answered" not in texts(write_report(run))[0]

@@ -1,5 +1,28 @@
 """`distill.yaml`: typed, loaded, overridden and validated once. Imports no torch."""
 
+from mwalimu.config.curation import (
+    CHECKS,
+    CheckName,
+    CopiedConfig,
+    CurateConfig,
+    LanguageConfig,
+    LengthConfig,
+)
+from mwalimu.config.evaluation import (
+    OUTSIDE_THE_ANSWERS,
+    EvaluateConfig,
+    LoadConfig,
+    RequireConfig,
+)
+from mwalimu.config.export import (
+    PRECISIONS,
+    ExportConfig,
+    ExportFinishConfig,
+    ExportFormat,
+    ExportRequireConfig,
+    Precision,
+    TargetConfig,
+)
 from mwalimu.config.loading import apply_override, build_config, dump_config, load_config
 from mwalimu.config.needs import (
     capture_temperature,
@@ -18,6 +41,8 @@ from mwalimu.config.objective import (
     SignalsConfig,
     goes_by_row,
 )
+from mwalimu.config.preparation import BalanceConfig, PrepareConfig, SelectConfig
+from mwalimu.config.prompts import PROMPT_FILES, PromptsConfig
 from mwalimu.config.redact import public_config, secrets_of
 from mwalimu.config.settings import (
     TASKS,
@@ -25,36 +50,55 @@ from mwalimu.config.settings import (
     Config,
     DataConfig,
     EnsembleConfig,
-    EvaluateConfig,
     GenerateConfig,
-    Kind,
     Task,
-    TeacherConfig,
 )
 from mwalimu.config.student import PruneConfig, StudentConfig
+from mwalimu.config.teacher import Kind, TeacherConfig
 from mwalimu.config.training import OUTSIDE_THE_RESULT, FinetuneConfig
 
 __all__ = [
+    "CHECKS",
     "DIVERGENCES",
     "ENCODINGS",
+    "OUTSIDE_THE_ANSWERS",
     "OUTSIDE_THE_RESULT",
     "PART_KINDS",
+    "PRECISIONS",
+    "PROMPT_FILES",
     "TASKS",
+    "BalanceConfig",
     "BudgetConfig",
+    "CheckName",
     "Config",
+    "CopiedConfig",
+    "CurateConfig",
     "DataConfig",
     "EnsembleConfig",
     "EvaluateConfig",
+    "ExportConfig",
+    "ExportFinishConfig",
+    "ExportFormat",
+    "ExportRequireConfig",
     "FinetuneConfig",
     "GenerateConfig",
     "Kind",
+    "LanguageConfig",
+    "LengthConfig",
+    "LoadConfig",
     "OnPolicyConfig",
     "PartConfig",
+    "Precision",
+    "PrepareConfig",
+    "PromptsConfig",
     "PruneConfig",
+    "RequireConfig",
     "Schedule",
     "Scheduled",
+    "SelectConfig",
     "SignalsConfig",
     "StudentConfig",
+    "TargetConfig",
     "Task",
     "TeacherConfig",
     "apply_override",

@@ -11,9 +11,16 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from mwalimu.config.curation import CurateConfig
+from mwalimu.config.evaluation import EvaluateConfig
+from mwalimu.config.preparation import PrepareConfig
+from mwalimu.config.prompts import PROMPT_FILES
 from mwalimu.config.redact import public_config
-from mwalimu.config.settings import Config, EnsembleConfig, TeacherConfig
+from mwalimu.config.settings import Config, EnsembleConfig
+from mwalimu.config.teacher import TeacherConfig
 from mwalimu.errors import ConfigError
+
+SHOWN_PROBLEMS = 50
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -22,21 +29,25 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: names the file and key, and the nearest known key for an unknown one.
     """
+    raw = read_mapping(path, fix="make one with 'mwalimu init DIR'")
+    for override in overrides:
+        apply_override(raw, override)
+    return build_config(raw, base=path.resolve().parent, where=str(path))
+
+
+def read_mapping(path: Path, *, fix: str) -> dict[str, Any]:
+    """A YAML file of settings. Raises ConfigError; `fix` says where a good one comes from."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(
-            "no such config file", where=str(path), fix="make one with 'mwalimu init DIR'"
-        ) from None
+        raise ConfigError("no such config file", where=str(path), fix=fix) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read ({error})", where=str(path)) from None
     except yaml.YAMLError as error:
         raise ConfigError(_yaml_problem(error), where=_yaml_place(path, error)) from None
     if not isinstance(raw, dict):
-        raise ConfigError("is not a mapping of settings", where=str(path), fix="see 'mwalimu init'")
-    for override in overrides:
-        apply_override(raw, override)
-    return build_config(raw, base=path.resolve().parent, where=str(path))
+        raise ConfigError("is not a mapping of settings", where=str(path), fix=fix)
+    return raw
 
 
 def build_config(raw: dict[str, Any], *, base: Path, where: str = "config") -> Config:
@@ -44,7 +55,7 @@ def build_config(raw: dict[str, Any], *, base: Path, where: str = "config") -> C
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        raise _config_error(error, where) from None
+        raise config_error(error, where, Config) from None
     return _absolute(config, base)
 
 
@@ -57,10 +68,11 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     node = raw
     *parents, leaf = key.split(".")
     for part in parents:
-        child = node.setdefault(part, {})
-        if not isinstance(child, dict):
+        if node.get(part) is None:  # left out, or null as a resolved config writes it
+            node[part] = {}
+        node = node[part]
+        if not isinstance(node, dict):
             raise ConfigError(f"{part!r} holds a value, not settings", where=f"--set {key}")
-        node = child
     try:
         node[leaf] = yaml.safe_load(value)
     except yaml.YAMLError as error:
@@ -81,8 +93,15 @@ def _absolute(config: Config, base: Path) -> Config:
     data = config.data.model_copy(
         update={
             name: base / value
-            for name in ("train", "validation", "test", "labelled")
+            for name in ("train", "validation", "test", "labelled", "traffic")
             if (value := getattr(config.data, name)) is not None
+        }
+    )
+    prompts = config.prompts and config.prompts.model_copy(
+        update={
+            name: base / value
+            for name in PROMPT_FILES
+            if (value := getattr(config.prompts, name)) is not None
         }
     )
     placed = _model_path(config.student.model, base)
@@ -96,12 +115,31 @@ def _absolute(config: Config, base: Path) -> Config:
     return config.model_copy(
         update={
             "data": data,
+            "prompts": prompts,
+            "prepare": _prepare(config.prepare, base),
             "student": student,
             "teacher": _teacher(config.teacher, base, "teacher"),
             "ensemble": _ensemble(config.ensemble, base),
             "generate": generate.model_copy(update=changes),
+            "curate": _curate(config.curate, base),
+            "judge": _teacher(config.judge, base, "judge"),
+            "evaluate": _evaluate(config.evaluate, base),
         }
     )
+
+
+def _prepare(prepare: PrepareConfig, base: Path) -> PrepareConfig:
+    select = prepare.select
+    if select is None or select.scores is None:
+        return prepare
+    placed = select.model_copy(update={"scores": base / select.scores})
+    return prepare.model_copy(update={"select": placed})
+
+
+def _evaluate(evaluate: EvaluateConfig, base: Path) -> EvaluateConfig:
+    file, encoder = evaluate.tasks_file, evaluate.encoder
+    placed = {"tasks_file": file and base / file, "encoder": encoder and _model_path(encoder, base)}
+    return evaluate.model_copy(update=placed)
 
 
 def _ensemble(ensemble: EnsembleConfig | None, base: Path) -> EnsembleConfig | None:
@@ -110,6 +148,16 @@ def _ensemble(ensemble: EnsembleConfig | None, base: Path) -> EnsembleConfig | N
     others = [_teacher(t, base, f"ensemble.others.{i}") for i, t in enumerate(ensemble.others)]
     judge = _teacher(ensemble.judge, base, "ensemble.judge")
     return ensemble.model_copy(update={"others": tuple(others), "judge": judge})
+
+
+def _curate(curate: CurateConfig, base: Path) -> CurateConfig:
+    changes: dict[str, Any] = {}
+    if curate.judge.teacher:
+        teacher = _teacher(curate.judge.teacher, base, "curate.judge.teacher")
+        changes["judge"] = curate.judge.model_copy(update={"teacher": teacher})
+    if curate.json_schema:
+        changes["json_schema"] = base / curate.json_schema
+    return curate.model_copy(update=changes)
 
 
 def _teacher(teacher: TeacherConfig | None, base: Path, key: str) -> TeacherConfig | None:
@@ -127,21 +175,24 @@ def _model_path(model: str, base: Path) -> str:
     return str(folder) if folder.is_dir() else model
 
 
-def _config_error(error: ValidationError, where: str) -> ConfigError:
+def config_error(error: ValidationError, where: str, top: type[BaseModel]) -> ConfigError:
+    """Every problem in one line; for an unknown key the nearest one that `top` knows there."""
     problems = []
-    for item in error.errors():
+    for item in error.errors(include_url=False)[:SHOWN_PROBLEMS]:
+        if item["type"] == "default_factory_not_called":  # the field that it looks at is told of
+            continue
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            problems.append(f"{key}: unknown key{_nearest(item['loc'])}")
+            problems.append(f"{key}: unknown key{_nearest(item['loc'], top)}")
         elif item["type"] == "missing":
             problems.append(f"{key}: is required")
         else:
-            problems.append(f"{key}: {item['msg'].removeprefix('Value error, ')}")
+            said = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{key}: {said}" if key else said)
     return ConfigError("; ".join(problems), where=where)
 
 
-def _nearest(loc: tuple[int | str, ...]) -> str:
-    section: type[BaseModel] = Config
+def _nearest(loc: tuple[int | str, ...], section: type[BaseModel]) -> str:
     for part in loc[:-1]:
         # What is no field is a place in a list, or a member of a union.
         field = section.model_fields.get(str(part))

@@ -3,107 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
+from mwalimu.config.curation import CurateConfig
+from mwalimu.config.evaluation import EvaluateConfig
+from mwalimu.config.export import ExportConfig
 from mwalimu.config.objective import SignalsConfig
+from mwalimu.config.preparation import Contamination, PrepareConfig, Privacy
+from mwalimu.config.prompts import PromptsConfig
 from mwalimu.config.section import Section
 from mwalimu.config.student import StudentConfig
+from mwalimu.config.teacher import TeacherConfig
 from mwalimu.config.training import FinetuneConfig
 
-Task = Literal["nli", "conversation", "qa", "math", "summarization", "classification", "generic"]
+Task = Literal[
+    "nli", "conversation", "qa", "math", "summarization", "classification", "translation", "generic"
+]
 TASKS: tuple[str, ...] = get_args(Task)
 
 
 class DataConfig(Section):
     """Files of rows; relative paths are taken from the folder of distill.yaml."""
 
-    train: Path
+    train: Path | None = Field(None, description="left out where prompts are made")
     validation: Path | None = None
     test: Path | None = None
     labelled: Path | None = Field(
         None, description="the few gold rows you have; they train the baseline, never the student"
     )
+    traffic: Path | None = Field(
+        None, description="folder of 'mwalimu serve --traffic': what was asked is learned too"
+    )
     max_rows: int | None = Field(None, ge=1)
-
-
-Kind = Literal["local", "vllm", "openai_compatible", "anthropic", "azure", "fake"]
-
-
-class TeacherConfig(Section):
-    """`model` is a name of the registry, a folder, a hub id, a name at `base_url`, or `fake`."""
-
-    model: str
-    kind: Literal["auto", Kind] = "auto"
-    route: str | None = Field(None, description="of the registry's model; its first if unset")
-    base_url: str | None = None
-    api_key_env: str | None = Field(
-        None, pattern=r"^[A-Z_][A-Z0-9_]*$", description="the NAME of the variable with the key"
+    contamination: Contamination = Field(
+        "refuse", description="what to do about training rows that ask what a test row asks"
     )
-    deployment: str | None = Field(None, description="Azure OpenAI: the deployment's name")
-    api_version: str | None = Field(None, description="Azure: the API's version")
-    auth: Literal["key", "entra"] = Field("key", description="Azure: a key or an Entra token")
-    temperature: float = Field(0.0, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_tokens: int = Field(512, ge=1)
-    stop: tuple[str, ...] = ()
-    top_logprobs: int = Field(0, ge=0, le=20, description="alternatives a token to capture")
-    extra_body: dict[str, Any] = Field({}, description="sent with every request, as it is")
-    mode: Literal["online", "batch"] = Field("online", description="batch: half price, hours")
-    concurrency: int = Field(16, ge=1, le=4096)
-    batch_size: int = Field(64, ge=1, description="rows at once, local teachers only")
-    tokenizer: str | None = Field(
-        None, description="folder or hub id of a served model's tokenizer, to use its log-probs"
+    privacy: Privacy = Field(
+        "off", description="personal data and keys in what a served teacher would be sent"
     )
-    scoring: Literal["none", "vllm", "sglang"] = Field(
-        "none", description="how a server can be asked to score given tokens, where it can"
+    phone_region: str = Field(
+        "US", pattern="^[A-Z]{2}$", description="whose phone numbers have no +prefix"
     )
-    timeout_s: float = Field(600.0, gt=0, description="of a whole request")
-    idle_s: float = Field(60.0, gt=0, description="between two pieces of an answer under way")
-    outage_s: float = Field(300.0, gt=0, description="without any success before the run stops")
-    max_retries: int = Field(6, ge=0)
-    usd_per_million_input: float | None = Field(None, ge=0)
-    usd_per_million_output: float | None = Field(None, ge=0)
-    usd_per_million_cached: float | None = Field(None, ge=0, description="as input if unset")
-    batch_factor: float | None = Field(
-        None, gt=0, le=1, description="of these prices in a batch; the full price counts if unset"
-    )
-    identity: str | None = Field(
-        None, description="the model's name in the answer store; from the registry if unset"
-    )
-
-    @model_validator(mode="after")
-    def _url_fits_kind(self) -> TeacherConfig:
-        if self.kind in ("openai_compatible", "azure") and not (self.base_url or self.route):
-            raise ValueError(f"kind {self.kind} needs teacher.base_url")
-        if self.kind in ("local", "vllm", "fake") and self.base_url:
-            raise ValueError(f"teacher.base_url contradicts kind {self.kind}; drop one of them")
-        return self
-
-    def usd(
-        self, prompt_tokens: float, completion_tokens: float, cached_tokens: float = 0
-    ) -> float | None:
-        """What these tokens cost at the configured prices; None where a price is unknown.
-
-        `cached_tokens` are among `prompt_tokens`.
-        """
-        if self.usd_per_million_input is None or self.usd_per_million_output is None:
-            return None
-        cached = self.usd_per_million_cached
-        cached = self.usd_per_million_input if cached is None else cached
-        paid = (prompt_tokens - cached_tokens) * self.usd_per_million_input
-        return (
-            paid + cached_tokens * cached + completion_tokens * self.usd_per_million_output
-        ) / 1e6
-
-    @property
-    def resolved_kind(self) -> Kind:
-        if self.kind != "auto":
-            return self.kind
-        if self.base_url:
-            return "openai_compatible"
-        return "fake" if self.model == "fake" else "local"
 
 
 class EnsembleConfig(Section):
@@ -156,32 +98,40 @@ class BudgetConfig(Section):
     requests: int | None = Field(None, ge=1)
 
 
-class EvaluateConfig(Section):
-    max_rows: int | None = Field(None, ge=1)
-    max_tokens: int = Field(512, ge=1)
-    batch_size: int = Field(64, ge=1)
-    teacher: bool = Field(True, description="also ask the teacher the test rows")
-    labelled_epochs: int | None = Field(
-        None, ge=1, description="of the baseline on the gold rows; finetune.epochs if unset"
-    )
-    bootstrap: int = Field(2000, ge=100)
-
-
 class Config(Section):
     task: Task
     seed: int = Field(0, ge=0)
-    data: DataConfig
+    data: DataConfig = DataConfig()
     teacher: TeacherConfig
     student: StudentConfig
+    prompts: PromptsConfig | None = None
     ensemble: EnsembleConfig | None = None
+    prepare: PrepareConfig = PrepareConfig()
+    judge: TeacherConfig | None = Field(None, description="a model that compares two arms' answers")
     generate: GenerateConfig = GenerateConfig()
+    curate: CurateConfig = CurateConfig()
     budget: BudgetConfig = BudgetConfig()
     signals: SignalsConfig = SignalsConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    export: ExportConfig = ExportConfig()
+
+    @model_validator(mode="after")
+    def _has_prompts(self) -> Config:
+        if self.prompts is None and self.data.train is None:
+            raise ValueError("data.train: is required, or a section prompts that makes them")
+        if self.prompts is not None and self.data.train is not None:
+            raise ValueError("data.train: contradicts prompts, which makes them; drop one of them")
+        return self
 
     def teachers(self) -> list[TeacherConfig]:
-        """All models that are asked in stage 1, the judge and the player of users among them."""
+        """All models that are asked before stage 2, judges and the player of users among them."""
         ensemble = self.ensemble
         several = [*ensemble.others, ensemble.judge] if ensemble else []
-        return [one for one in (self.teacher, *several, self.generate.user_model) if one]
+        helpers = [self.generate.user_model, self.curate.judge.teacher]
+        return [one for one in (self.teacher, *several, *helpers) if one]
+
+    def scorer(self) -> TeacherConfig | None:
+        """The judge of stage curate: its own, else the job's, else the ensemble's."""
+        of_ensemble = self.ensemble.judge if self.ensemble else None
+        return self.curate.judge.teacher or self.judge or of_ensemble

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from mwalimu.config.objective import OnPolicyConfig, PartConfig, read_objective
-from mwalimu.config.section import Section
+from mwalimu.config.section import Section, Switch
 
 OUTSIDE_THE_RESULT = frozenset(
     {"save_every", "save_minutes", "keep", "track", "activation_checkpointing", "parallel"}
@@ -26,10 +26,10 @@ class FinetuneConfig(Section):
         ge=1,
         description="a step's rows in forward passes of so many tokens, not of batch_size rows",
     )
-    packing: Literal["auto", "on", "off"] = Field(
+    packing: Switch = Field(
         "auto", description="rows side by side without padding, each seen by itself alone"
     )
-    activation_checkpointing: Literal["auto", "on", "off"] = Field(
+    activation_checkpointing: Switch = Field(
         "auto", description="less memory for a third more time: only if it would not fit"
     )
     compile: bool = Field(False, description="compile the layers, which takes minutes")

@@ -79,7 +79,7 @@ class Assumptions:
             prompt_more=grown * place.share * again,
             answers=many * (answer + self.cut * limit),
             answer=answer,
-            seconds=_seconds(place.teacher, many * again, many * (answer + self.cut * limit)),
+            seconds=seconds_of(place.teacher, many * again, many * (answer + self.cut * limit)),
             basis=self._basis(place, note),
         )
 
@@ -96,7 +96,7 @@ class Assumptions:
             prompt_more=many * (own + total(asked)) + grown * place.share,
             answers=many * verdict,
             answer=verdict,
-            seconds=_seconds(place.teacher, many, many * verdict),
+            seconds=seconds_of(place.teacher, many, many * verdict),
             basis=self._basis(place, "a verdict of about 100 tokens (20 to 300)"),
         )
 
@@ -114,7 +114,7 @@ class Assumptions:
             prompt_more=many * own + heard + _steps(many) * said,
             answers=many * said,
             answer=said,
-            seconds=_seconds(place.teacher, many, many * said),
+            seconds=seconds_of(place.teacher, many, many * said),
             basis=self._basis(place, "as long as the rows' first user turns, x0.5 to x2"),
         )
 
@@ -133,7 +133,7 @@ class Assumptions:
             "requests": "; ".join(requests),
             "prompt": f"{self.counter(place).basis}; {counted}",
             "answer": answer,
-            "time": _time_basis(place.teacher),
+            "time": time_basis(place.teacher),
         }
 
     def _gold(self, record: Record) -> Iterable[str]:
@@ -162,7 +162,8 @@ def _steps(turns: Span) -> Span:
     return turns.mapped(lambda turn: turn * (turn - 1) / 2)
 
 
-def _seconds(teacher: TeacherConfig, requests: Span, answers: Span) -> Span | None:
+def seconds_of(teacher: TeacherConfig, requests: Span, answers: Span) -> Span | None:
+    """In a row, without a probe; None for a model on this machine, of which nothing is known."""
     if teacher.resolved_kind in ON_MACHINE:
         return None
     if teacher.resolved_kind == "fake":
@@ -170,7 +171,8 @@ def _seconds(teacher: TeacherConfig, requests: Span, answers: Span) -> Span | No
     return requests * FIRST_TOKEN_S + answers * TOKEN_S
 
 
-def _time_basis(teacher: TeacherConfig) -> str:
+def time_basis(teacher: TeacherConfig) -> str:
+    """How `seconds_of` is known."""
     if teacher.resolved_kind == "fake":
         return "it answers at once"
     return "--probe measures it" if teacher.resolved_kind in ON_MACHINE else TIME

@@ -6,20 +6,26 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from mwalimu.config import BudgetConfig, Config
+from mwalimu.config import BudgetConfig, Config, TeacherConfig
 from mwalimu.data.dataset import Dataset, open_dataset
+from mwalimu.data.record import Record
+from mwalimu.data.reservoir import Reservoir
+from mwalimu.errors import ConfigError
 from mwalimu.estimate.assumptions import Assumptions
+from mwalimu.estimate.curation_side import scorer_cost
 from mwalimu.estimate.measured import measured
 from mwalimu.estimate.memory_side import Room
-from mwalimu.estimate.plan import Place, Plan
+from mwalimu.estimate.plan import Plan
 from mwalimu.estimate.probe import Probe, run_probe
 from mwalimu.estimate.rates import Rates
 from mwalimu.estimate.result import Cap, Estimate, Probed
-from mwalimu.estimate.survey import Reservoir, Survey, distinct, take_survey
+from mwalimu.estimate.signal_side import signal_side
+from mwalimu.estimate.survey import Survey, distinct, take_survey
 from mwalimu.estimate.teacher_side import Cost, PlaceCost, cost_of, total_cost
 from mwalimu.estimate.training_side import training_side
+from mwalimu.preparation.plan import facts, is_wanted, prepared_prompts
 from mwalimu.registry import terms_notice
-from mwalimu.run import Run, exclusive
+from mwalimu.run import Run, exclusive, fingerprint, sha256_file
 from mwalimu.synthesis.index import Spend, StoredKeys
 from mwalimu.synthesis.live import Progress
 
@@ -42,7 +48,7 @@ def estimate(
         ConfigError, DataError: of what is wrong with the job itself.
         TeacherError, BudgetReached, RunError: of the probe.
     """
-    plan, splits = Plan(config), _splits(config)
+    plan, splits = Plan(config), _splits(config, folder)
     test_plan, test = _test(config)
     probed = _probe(plan, splits, store, folder, probe, on_progress) if probe else None
     with StoredKeys(store) as stored:
@@ -61,32 +67,46 @@ def estimate(
         costs = _costs(stage, of_stage, seen, stage_rates, probed)
         places += costs
         cost += total_cost(of_stage, seen, costs)
+    if scorer := scorer_cost(plan, survey, rates["teacher"].answer):
+        places.append(scorer)
+        cost += scorer.cost
+    answers = plan.turns * rates["teacher"].answer * survey.trained.requests
     return Estimate(
         rows={split: count for _, _, seen in surveys for split, count in seen.rows.items()},
         repeated=sum(seen.duplicates for _, _, seen in surveys),
         places=tuple(places),
         cost=cost,
         caps=tuple(_caps(config.budget, spent, cost)),
+        signals=signal_side(config, answers),
         training=training_side(plan, survey, rates["teacher"], room),
-        terms=_terms(plan.places),
+        terms=_terms([one.teacher for one in places]),
         probed=None if probed is None else _facts(plan, probed),
     )
 
 
-def _splits(config: Config) -> dict[str, Dataset]:
-    """The prompts of stage 1, every row of them looked at."""
+def _splits(config: Config, folder: Path | None) -> dict[str, Dataset]:
+    """The prompts of stage 1, every row of them looked at; those that `prepare` left, if it ran."""
     data, task = config.data, config.task
+    if data.train is None:
+        fix = "make them with 'mwalimu synthesise', then name prompts/train.jsonl as data.train"
+        raise ConfigError("has to be made first", where="prompts", fix=fix)
     splits = {"train": open_dataset(data.train, task=task, split="train", max_rows=data.max_rows)}
     if data.validation is not None:
         splits["validation"] = open_dataset(data.validation, task=task, split="validation")
-    return splits
+    if folder is None or not is_wanted(config):
+        return splits
+    paths = {"train": data.train, "validation": data.validation, "test": data.test}
+    hashes = {split: sha256_file(path) for split, path in paths.items() if path is not None}
+    run = Run(folder)
+    done = run.is_done("prepare", fingerprint(facts(config, hashes)))
+    return prepared_prompts(run, task, splits) if done else splits
 
 
 def _test(config: Config) -> tuple[Plan | None, dict[str, Dataset]]:
     """The test rows, where the evaluation asks a teacher for them."""
     on_machine = config.teacher.resolved_kind == "local"  # measured like a student
     as_student = on_machine and not (config.ensemble or config.generate.chain_of_thought)
-    if config.data.test is None or not config.evaluate.teacher or as_student:
+    if config.data.test is None or "teacher" not in config.evaluate.arms or as_student:
         return None, {}
     settings = config.generate.model_copy(update={"samples": 1, "conversation": "last"})
     plan = Plan(config.model_copy(update={"generate": settings}))
@@ -102,7 +122,7 @@ def _probe(
     on_progress: Progress,
 ) -> Probe:
     """Of the rows to train on, without those that repeat another."""
-    lots = Reservoir(size, plan.config.seed)
+    lots = Reservoir[Record](size, plan.config.seed)
     for _, record, repeated in distinct({"train": splits["train"]}):
         if not repeated:
             lots.offer(record)
@@ -111,7 +131,7 @@ def _probe(
         if folder is not None:
             stack.enter_context(exclusive(folder, "run folder"))
             run_id = Run(folder).id
-        return run_probe(plan, store, run_id, lots.rows(), on_progress)
+        return run_probe(plan, store, run_id, lots.items(), on_progress)
 
 
 def _account(folder: Path | None) -> bytes:
@@ -151,14 +171,14 @@ def _caps(budget: BudgetConfig, spent: Spend, cost: Cost) -> list[Cap]:
     return [Cap(name, cap, paid, needed) for name, cap, paid, needed in caps if cap is not None]
 
 
-def _terms(places: Sequence[Place]) -> tuple[str, ...]:
-    notices = [_notice(place) for place in places if place.teacher.resolved_kind != "fake"]
+def _terms(teachers: Sequence[TeacherConfig]) -> tuple[str, ...]:
+    notices = [_notice(teacher) for teacher in teachers if teacher.resolved_kind != "fake"]
     return tuple(dict.fromkeys(notices))
 
 
-def _notice(place: Place) -> str:
-    known = terms_notice(place.teacher)
-    return known or f"{place.teacher.model} is not in the registry: see what its licence allows"
+def _notice(teacher: TeacherConfig) -> str:
+    known = terms_notice(teacher)
+    return known or f"{teacher.model} is not in the registry: see what its licence allows"
 
 
 def _facts(plan: Plan, probed: Probe) -> Probed:

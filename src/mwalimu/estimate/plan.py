@@ -15,6 +15,7 @@ from mwalimu.synthesis.ask import Asker
 from mwalimu.synthesis.conversation import SUITED, is_text, opening, require_suited
 from mwalimu.synthesis.ensemble.agreement import FREE_TEXT
 from mwalimu.synthesis.ensemble.single import share_of
+from mwalimu.synthesis.masking import outgoing
 from mwalimu.synthesis.prompting import Prompting
 from mwalimu.teachers.base import Sampling
 from mwalimu.teachers.factory import build_teacher
@@ -125,7 +126,8 @@ class Plan:
         if member is None:
             member = self._asked[place.key] = self._member(place)
         question = self.questions(record)[0]
-        return first_request(record, number, member, self.prompting, messages=question).key
+        request = first_request(record, number, member, self.prompting, messages=question)
+        return outgoing(self.config, place.teacher, request).key
 
     def _member(self, place: Place) -> Member:
         """Nobody is asked through it: it lends its name and its sampling to a request."""

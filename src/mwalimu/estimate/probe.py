@@ -24,6 +24,7 @@ from mwalimu.synthesis.durability import Durability
 from mwalimu.synthesis.engine import Engine, Item, Program
 from mwalimu.synthesis.job import Job, open_job
 from mwalimu.synthesis.live import Progress
+from mwalimu.synthesis.masking import build_asker
 from mwalimu.synthesis.store import AnswerStore
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Completion, RateLimits, Reply, Request, Teacher
@@ -133,7 +134,7 @@ class _Watch:
         clock = _Clock(member.asker.teacher)
         aside = clock.batch_size > 1
         durability = _Scratch(self._aside) if aside else self.job.durability
-        asker = Asker(clock, member.config, durability, self.job.budget)
+        asker = build_asker(self.job.config, clock, member.config, durability, self.job.budget)
         self._clocks[asker], self._keys[asker] = clock, place.key
         self.job.askers[place.key, None] = asker
         self.probe.asked[place.key] = {}

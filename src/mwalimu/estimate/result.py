@@ -9,6 +9,7 @@ from typing import Any
 from mwalimu.config import TeacherConfig
 from mwalimu.estimate.memory_text import memory_json, memory_lines
 from mwalimu.estimate.plan import ON_MACHINE
+from mwalimu.estimate.signal_side import Kept
 from mwalimu.estimate.spans import Span
 from mwalimu.estimate.teacher_side import Cost, PlaceCost
 from mwalimu.estimate.training_side import Training
@@ -63,6 +64,7 @@ class Estimate:
     places: tuple[PlaceCost, ...]
     cost: Cost
     caps: tuple[Cap, ...]
+    signals: tuple[Kept, ...]
     training: Training
     terms: tuple[str, ...]
     probed: Probed | None = None
@@ -77,6 +79,7 @@ class Estimate:
         if len(self.places) > 1:
             lines.append(_line("all teachers", _all(self.cost)))
         lines += [_line(f"budget.{cap.name}", _cap(cap)) for cap in self.caps]
+        lines += [_line("signals", _signals(kept)) for kept in self.signals]
         lines += _training_lines(self.training)
         lines += [_line("terms", notice) for notice in self.terms]
         return lines
@@ -109,6 +112,10 @@ class Estimate:
                     "verdict": cap.verdict,
                 }
                 for cap in self.caps
+            ],
+            "signals": [
+                {"encoding": kept.encoding, "bytes": _span_json(kept.bytes)}
+                for kept in self.signals
             ],
             "training": {
                 "tokens": self.training.tokens.to_json(),
@@ -215,6 +222,13 @@ def _probe(probed: Probed, teacher: TeacherConfig) -> str:
         f"{probed.rows:,} rows asked now ({outcomes}): {probed.sent:,} requests sent {usd}, "
         f"{probed.reused:,} were answered before; {fate}"
     )
+
+
+def _signals(kept: Kept) -> str:
+    if kept.bytes is None:
+        return f"{kept.encoding}, unknown: the teacher's shape is not known here"
+    size = (kept.bytes * (1 / 2**20)).shown(",.1f")
+    return f"{kept.encoding}, {size} MiB on the disk, by how sure the teacher is"
 
 
 def _training_lines(training: Training) -> Iterator[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import orjson
 
 from mwalimu.data.record import Record
+from mwalimu.data.reservoir import Reservoir
 from mwalimu.data.seen import FirstSeen
 from mwalimu.estimate.plan import ON_MACHINE, Place, Plan, Portion
 from mwalimu.estimate.tokens import size_of
@@ -46,7 +45,7 @@ def take_survey(plan: Plan, splits: Splits, holds: Callable[[str], bool]) -> Sur
     survey = Survey()
     for place in plan.places:
         survey.planned[place.key], survey.stored[place.key] = Portion(), Portion()
-    sample = Reservoir(SAMPLE, plan.config.seed)
+    sample = Reservoir[Record](SAMPLE, plan.config.seed)
     graded: dict[str, int] = {}
     for split, record, repeated in distinct(splits):
         survey.rows[split] = survey.rows.get(split, 0) + 1
@@ -62,7 +61,7 @@ def take_survey(plan: Plan, splits: Splits, holds: Callable[[str], bool]) -> Sur
             _add(survey, plan, place, record, holds)
         survey.draws += plan.config.generate.samples
     survey.trials = sum(min(count, ROWS_A_TASK) for count in graded.values())
-    survey.sample = sample.rows()
+    survey.sample = sample.items()
     return survey
 
 
@@ -95,28 +94,3 @@ def distinct(splits: Splits) -> Iterator[tuple[str, Record, bool]]:
                 text = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
                 repeated = seen.first(hashlib.sha256(text).digest(), 1) is not None
                 yield split, record, repeated
-
-
-class Reservoir:
-    """`size` of the rows that are offered, drawn at random; of fewer rows, all.
-
-    A larger reservoir of the same seed and rows holds those of a smaller one too.
-    """
-
-    def __init__(self, size: int, seed: int) -> None:
-        self.size = size
-        self._random = random.Random(seed)
-        self._kept: list[tuple[float, int, Record]] = []  # a heap, the worst lot on top
-        self._offered = 0
-
-    def offer(self, record: Record) -> None:
-        lot = (-self._random.random(), self._offered, record)
-        self._offered += 1
-        if len(self._kept) < self.size:
-            heapq.heappush(self._kept, lot)
-        elif self.size and lot[0] > self._kept[0][0]:
-            heapq.heapreplace(self._kept, lot)
-
-    def rows(self) -> list[Record]:
-        """In the order in which they were offered."""
-        return [record for _, _, record in sorted(self._kept, key=lambda lot: lot[1])]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def find_head(model: Any) -> Head | None:
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     get_layer = getattr(causal, "get_output_embeddings", None)
     layer = get_layer() if get_layer else None
-    if type(layer) is not torch.nn.Linear:
+    if layer is None or type_before_parametrizations(layer) is not torch.nn.Linear:
         return None
     config = causal.config.get_text_config()
     scale = float(getattr(config, "logit_scale", None) or 1.0)  # Cohere

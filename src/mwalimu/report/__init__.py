@@ -1,4 +1,4 @@
-"""Run folder -> report.md and report.html, and the table of the arms for a terminal."""
+"""Run folder -> report.md and report.html, runs side by side, and the arms for a terminal."""
 
 from mwalimu.report.terminal import render_table
 from mwalimu.report.write import write_report

@@ -13,6 +13,8 @@ from markupsafe import Markup
 
 from mwalimu.report import plots
 from mwalimu.report.examples import Rows, differences, examples
+from mwalimu.report.exports import trade_offs
+from mwalimu.report.funnel import Step, funnel
 from mwalimu.report.verdict import by_name, curve, headline, training_hint, verdict
 from mwalimu.report.wording import ARM_NOTES, DISTILLED, LABELS, TEACHER, Row, without_controls
 from mwalimu.run import Run, StageState
@@ -23,12 +25,15 @@ _USERINFO = re.compile(r"(?<=//)[^/@\s]+@")
 
 def collect(run: Run, stages: Mapping[str, StageState]) -> dict[str, Any]:
     """Everything that the templates name."""
-    rows: Rows = partial(_rows, run, stages)
+    rows: Rows = partial(rows_of, run, stages)
     scores = stages["evaluate"].summary if "evaluate" in stages else None
+    exports = stages["export"].summary if "export" in stages else None
     training = stages["finetune"].summary
     metrics = list(rows("finetune", "finetune/metrics.jsonl"))
     config = run.manifest.get("config") or {}
     ledger = next(rows("generate", "generate/ledger.json"), None)
+    steps = funnel(rows)
+    learned = "curate" if "curate" in stages else "generate"
     return {
         "name": run.root.resolve().name,
         "manifest_path": run.path("run.json"),
@@ -41,23 +46,62 @@ def collect(run: Run, stages: Mapping[str, StageState]) -> dict[str, Any]:
         "scores": scores,
         "teacher": by_name(scores).get(TEACHER),
         "machine": _machine(rows),
+        "groups": _groups(scores),
         "headline": headline(scores, ledger),
         "arm_notes": ARM_NOTES,
         "training": training,
+        "signals": _signals(stages),
         "hint": training_hint(metrics),
         "plots_need": PLOTS_NEED,
-        "plots": _plots(scores, metrics, rows),
+        "plots": _plots(scores, metrics, rows, steps, exports),
+        "exports": exports,
+        "funnel": steps,
         "ledger": ledger,
-        "answers": examples(rows("generate", "generate/train.jsonl")),
+        "answers": examples(rows(learned, f"{learned}/train.jsonl")),
         "rejects": examples(rows("generate", "generate/rejects.jsonl")),
+        "left_out": examples(rows("curate", "curate/rejects.jsonl")),
         "differences": differences(rows, list(by_name(scores))),
     }
 
 
-def _rows(run: Run, stages: Mapping[str, StageState], stage: str, file: str) -> Iterator[Row]:
+def rows_of(run: Run, stages: Mapping[str, StageState], stage: str, file: str) -> Iterator[Row]:
+    """The rows of a file that the manifest lists; none of one that it does not."""
     if stage in stages and file in stages[stage].files:
         with open(run.path(file), "rb") as handle:
             yield from [json.load(handle)] if file.endswith(".json") else map(json.loads, handle)
+
+
+def _signals(stages: Mapping[str, StageState]) -> Row | None:
+    """What was kept of the teacher's distribution, an encoding a row; None where nothing was."""
+    if "signals" not in stages:
+        return None
+    summary = stages["signals"].summary
+    encodings = [
+        {
+            "name": name,
+            "rows": summary[f"{name}_rows"],
+            "tokens": summary[f"{name}_tokens"],
+            "mib": summary[f"{name}_bytes"] / 2**20,
+            "bytes_per_token": summary[f"{name}_bytes_per_token"],
+        }
+        for name in summary["encodings"].split(", ")
+    ]
+    return {
+        "rows": summary["examples"],
+        "seconds": summary.get("seconds"),
+        "encodings": encodings,
+        "left_out": list(summary.get("left_out", {}).items()),
+    }
+
+
+def _groups(scores: Row | None) -> dict[str, dict[str, dict[str, Row]]]:
+    """By metadata key, by its value, by arm: rows and accuracy."""
+    found: dict[str, dict[str, dict[str, Row]]] = {}
+    for name, arm in by_name(scores).items():
+        for key, values in (arm.get("groups") or {}).items():
+            for value, measured in values.items():
+                found.setdefault(key, {}).setdefault(value, {})[name] = measured
+    return found
 
 
 def _machine(rows: Rows) -> str:
@@ -72,7 +116,9 @@ def _test_given(config: Row) -> bool:
     return bool((config.get("data") or {}).get("test"))
 
 
-def _plots(scores: Row | None, metrics: list[Row], rows: Rows) -> dict[str, Markup] | None:
+def _plots(
+    scores: Row | None, metrics: list[Row], rows: Rows, steps: list[Step], exports: Row | None
+) -> dict[str, Markup] | None:
     """None without matplotlib. The SVG is ours, with every name in it escaped."""
     drawn: dict[str, str] = {}
     training, validation = curve(metrics, "loss"), curve(metrics, "validation_loss")
@@ -86,6 +132,10 @@ def _plots(scores: Row | None, metrics: list[Row], rows: Rows) -> dict[str, Mark
             drawn["accuracy"] = plots.accuracy_by_task(groups, intervals)
             if panels := _cost_panels(arms):
                 drawn["costs"] = plots.costs(panels)
+        if steps:
+            drawn["funnel"] = plots.funnel([step[:3] for step in steps])
+        if (drawing := trade_offs(exports)) is not None:
+            drawn["exports"] = drawing
     except ImportError:
         return None
     return {name: Markup(svg) for name, svg in drawn.items()}

@@ -23,22 +23,25 @@ COLOURS = {
     "teacher": "#566074",
     "student-before": "#8c93a1",
     "student-labels": "#c9780c",
+    "student-text": "#0b7a6f",
     "student-distilled": "#1f5fbf",
 }
-_SPARE = ("#0b7a6f", "#8e4585", "#6b5b1e", "#a23b3b")
-_INK, _FAINT, _GRID = "#1f2430", "#5b6271", "#e3e6eb"
+_SPARE = ("#8e4585", "#6b5b1e", "#a23b3b", "#3f7f3a")
+RUNS = ("#1f5fbf", "#c9780c", *_SPARE)
+_BARS = ("#1f5fbf", "#d9dee8")  # kept, let go
+_INK, FAINT, _GRID = "#1f2430", "#5b6271", "#e3e6eb"
 _TAG = re.compile(r"<[^!<>][^<>]*>")  # matplotlib escapes < and > in text and attributes
 _ID = re.compile(r'(\sid="|href="#|url\(#)')
 _WIDTH = 7.0  # inches, 672 px on a page
 _MOST_POINTS = 600
-_BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5}
+BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5}
 _STYLE = {
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": _INK,
     "text.parse_math": False,  # names are the user's: a dollar sign is a dollar sign
     "axes.edgecolor": "#b6bcc8",
-    "axes.labelcolor": _FAINT,
+    "axes.labelcolor": FAINT,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -46,8 +49,8 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "grid.color": _GRID,
-    "xtick.color": _FAINT,
-    "ytick.color": _FAINT,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
     "xtick.labelcolor": _INK,
     "ytick.labelcolor": _INK,
     "xtick.major.size": 0,
@@ -63,7 +66,7 @@ def loss_curves(training: Curve, validation: Curve, baseline: Curve = ()) -> str
 
     Raises ImportError without matplotlib, as all plots do.
     """
-    with _figure("loss", height=3.0) as figure:
+    with drawing("loss", height=3.0) as figure:
         axes = figure.subplots()
         axes.grid(visible=True, axis="y")
         own, other = COLOURS["student-distilled"], COLOURS["student-labels"]
@@ -80,12 +83,12 @@ def loss_curves(training: Curve, validation: Curve, baseline: Curve = ()) -> str
         axes.set_xlabel("epoch")
         _scale_losses(axes, [loss for curve in (training, validation) for _, loss in curve])
         axes.legend(loc="upper right")
-        return _svg(figure, "loss", "Loss per epoch")
+        return as_svg(figure, "loss", "Loss per epoch")
 
 
 def accuracy_by_task(groups: Sequence[str], arms: Mapping[str, Sequence[Interval | None]]) -> str:
     """Grouped bars with their 95 % intervals: one group a task, one bar an arm."""
-    with _figure("accuracy", height=3.0) as figure:
+    with drawing("accuracy", height=3.0) as figure:
         axes = figure.subplots()
         axes.grid(visible=True, axis="y")
         width = 0.8 / len(arms)
@@ -99,13 +102,13 @@ def accuracy_by_task(groups: Sequence[str], arms: Mapping[str, Sequence[Interval
         axes.set_ylim(0, 105)
         axes.set_ylabel("accuracy, %")
         figure.legend(loc="outside upper left", ncols=len(arms))
-        return _svg(figure, "accuracy", "Accuracy by task and arm")
+        return as_svg(figure, "accuracy", "Accuracy by task and arm")
 
 
 def costs(panels: Mapping[str, Mapping[str, float | None]]) -> str:
     """Side by side, a panel a measure ("latency, ms"): one bar an arm, its value at the end."""
     arms = list(next(iter(panels.values())))
-    with _figure("costs", height=0.75 + 0.3 * len(arms)) as figure:
+    with drawing("costs", height=0.75 + 0.3 * len(arms)) as figure:
         row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (title, values) in zip(row, panels.items(), strict=True):
             known = [value or 0.0 for value in values.values()]
@@ -114,13 +117,46 @@ def costs(panels: Mapping[str, Mapping[str, float | None]]) -> str:
             axes.set_xlim(0, 1.45 * max(known) or 1.0)  # room for the labels
             for place, value in enumerate(values.values()):
                 text = "unknown" if value is None else short_number(value)
-                axes.annotate(text, (value or 0.0, place), (4, 0), **_BESIDE)
+                axes.annotate(text, (value or 0.0, place), (4, 0), **BESIDE)
             axes.set_title(title)
             axes.set_xticks([])
             axes.spines["bottom"].set_visible(False)
         row[0].set_yticks(range(len(arms)), arms)
         row[0].invert_yaxis()
-        return _svg(figure, "costs", "Latency, memory and parameters by arm")
+        return as_svg(figure, "costs", "Latency, memory and parameters by arm")
+
+
+def funnel(steps: Sequence[tuple[str, int, int]]) -> str:
+    """A bar a step (title, rows in, rows out): what it kept, and what it let go beside it."""
+    most = max(rows for _, rows, _ in steps) or 1
+    with drawing("funnel", height=0.6 + 0.38 * len(steps)) as figure:
+        axes = figure.subplots()
+        for place, (_, rows_in, rows_out) in enumerate(steps):
+            kept, gone = _BARS
+            axes.barh(place, rows_out, height=0.62, color=kept)
+            axes.barh(place, rows_in - rows_out, left=rows_out, height=0.62, color=gone)
+            text = f"{rows_out:,} of {rows_in:,}"
+            axes.annotate(text, (rows_in, place), (4, 0), **BESIDE)
+        axes.set_yticks(range(len(steps)), [title for title, _, _ in steps])
+        axes.set_xlim(0, 1.3 * most)  # room for the labels
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
+        axes.invert_yaxis()
+        return as_svg(figure, "funnel", "Rows that each step kept")
+
+
+def curves(runs: Mapping[str, Curve]) -> str:
+    """A validation loss a run, in one picture."""
+    with drawing("runs", height=3.0) as figure:
+        axes = figure.subplots()
+        axes.grid(visible=True, axis="y")
+        for (name, points), colour in zip(runs.items(), cycle(RUNS), strict=False):
+            axes.plot(*_columns(points), color=colour, linewidth=1.6, marker="o", markersize=4)
+            axes.lines[-1].set_label(name)
+        axes.set_xlabel("epoch")
+        _scale_losses(axes, [loss for points in runs.values() for _, loss in points])
+        figure.legend(loc="outside upper left", ncols=min(4, len(runs)))
+        return as_svg(figure, "runs", "Validation loss of each run")
 
 
 def colours(arms: Mapping[str, Any] | Sequence[str]) -> dict[str, str]:
@@ -194,7 +230,7 @@ def _columns(curve: Curve) -> tuple[list[float], list[float]]:
 
 
 @contextmanager
-def _figure(name: str, *, height: float) -> Iterator[Any]:
+def drawing(name: str, *, height: float) -> Iterator[Any]:
     """A figure of its own, without pyplot; the settings hold inside only."""
     import warnings
 
@@ -208,7 +244,7 @@ def _figure(name: str, *, height: float) -> Iterator[Any]:
         yield Figure(figsize=(_WIDTH, height), layout="constrained")
 
 
-def _svg(figure: Any, name: str, label: str) -> str:
+def as_svg(figure: Any, name: str, label: str) -> str:
     text = StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(text, format="svg", transparent=True, metadata=nothing)

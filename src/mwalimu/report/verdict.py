@@ -11,6 +11,7 @@ from mwalimu.report.wording import (
     DISTILLED,
     LABELS,
     TEACHER,
+    UNKNOWN,
     Row,
     number,
     p_value,
@@ -31,12 +32,38 @@ def verdict(scores: Row | None, training: Row, *, test_given: bool = False) -> s
         return f"{why}, so how well the student does on held-out rows is unknown{reached}."
     if scores["retention"]:
         lead = f"keeps {percent(scores['retention']['mean'])} of the teacher's accuracy"
+        lead += _at_cost(scores)
         gains = " and ".join(f"{size} {what}" for size, what in _gains(arms))
         lead += f" with {gains}" if gains else ""
     else:
         accuracy = percent(arms[DISTILLED]["accuracy"]["mean"])
         lead = f"reaches an accuracy of {accuracy} on {scores['rows']:,} held-out rows"
-    return f"The distilled student {lead}{_compared(scores['comparisons'])}."
+    return f"The distilled student {lead}{_compared(scores['comparisons'])}.{_gate(scores)}"
+
+
+def _gate(scores: Row) -> str:
+    """What evaluate.require says, if it asks for anything."""
+    found = scores.get("verdict") or {}
+    checks = found.get("checks", [])
+    if found.get("passed") is None:
+        return ""
+    if found["passed"]:
+        return " It passes the gate: " + ", ".join(map(_check, checks)) + "."
+    missed = [check for check in checks if not check["passed"]]
+    return " It misses the gate: " + ", ".join(map(_check, missed)) + "."
+
+
+def _check(check: Row) -> str:
+    words = check["name"].replace("_", " ")
+    measured = UNKNOWN if check["measured"] is None else f"{check['measured']:.3g}"
+    return f"{words} {measured} where {check['required']:.3g} is required"
+
+
+def _at_cost(scores: Row) -> str:
+    """ " at 3.1 % of its cost", where both prices are known."""
+    price = (scores.get("price") or {}).get("usd_per_1k")
+    teacher = by_name(scores).get(TEACHER, {}).get("usd_per_1k")
+    return f" at {percent(price / teacher)} of its cost" if price and teacher else ""
 
 
 def _gains(arms: dict[str, Row]) -> list[tuple[str, str]]:

@@ -19,9 +19,10 @@ ARM_NOTES = {
     "teacher": "the model that answered the prompts",
     "student-before": "the student before any training",
     "student-labels": "the student trained on your labels alone",
+    "student-text": "the student trained on the teacher's words without its probabilities",
     "student-distilled": "the student trained on the teacher's answers",
 }
-TEACHER, BEFORE, LABELS, DISTILLED = ARM_NOTES
+TEACHER, BEFORE, LABELS, TEXT, DISTILLED = ARM_NOTES
 UNKNOWN = "unknown"
 LONGEST = 700  # characters of an answer that is shown
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -42,6 +43,10 @@ def number(value: float | None, digits: int = 0) -> str:
 
 def ms(seconds: float | None) -> str:
     return _known(seconds, lambda s: number(1000 * s, 1 if s < 0.01 else 0))
+
+
+def hourly(per_second: float | None) -> float | None:
+    return None if per_second is None else 3600 * per_second
 
 
 def si(value: float | None) -> str:

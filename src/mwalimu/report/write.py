@@ -10,11 +10,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mwalimu.report.exports import gate_word
 from mwalimu.report.facts import collect
 from mwalimu.report.wording import (
     clip,
     escape_markdown,
     fenced,
+    hourly,
     interval,
     ms,
     number,
@@ -27,8 +29,10 @@ from mwalimu.report.wording import (
     usd,
     without_controls,
 )
-from mwalimu.run import Run, atomic_writer, fingerprint
+from mwalimu.run import Run, StageState, atomic_writer, fingerprint
 
+# Beside finetune, where done.
+SHOWN = ("prompts", "prepare", "generate", "curate", "signals", "evaluate", "export")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -38,8 +42,7 @@ def write_report(run: Run) -> tuple[Path, Path]:
     Raises:
         RunError: the finetune stage is not finished here.
     """
-    stages = {"finetune": run.require("finetune")}
-    stages |= {name: state for name in ("generate", "evaluate") if (state := run.stage(name))}
+    stages = stages_of(run)
     facts = collect(run, stages)
     paths = run.path("report.md"), run.path("report.html")
     for path in paths:
@@ -51,7 +54,17 @@ def write_report(run: Run) -> tuple[Path, Path]:
     return paths
 
 
-def render(facts: dict[str, Any], form: str) -> str:
+def stages_of(run: Run) -> dict[str, StageState]:
+    """What there is to show: finetune, and what is done beside it.
+
+    Raises:
+        RunError: the finetune stage is not finished here.
+    """
+    beside = {name: state for name in SHOWN if (state := run.stage(name))}
+    return {"finetune": run.require("finetune")} | beside
+
+
+def render(facts: dict[str, Any], form: str, template: str = "report.jinja") -> str:
     """`form` is html or md; every value is escaped for it, unless a template made it."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -64,7 +77,22 @@ def render(facts: dict[str, Any], form: str) -> str:
         keep_trailing_newline=True,
         finalize=escape_markdown if form == "md" else without_controls,
     )
-    wording = (percent, interval, points, number, ms, si, usd, p_value, ratio, short, clip, fenced)
+    wording = (
+        percent,
+        interval,
+        points,
+        number,
+        ms,
+        si,
+        usd,
+        p_value,
+        ratio,
+        short,
+        clip,
+        fenced,
+        hourly,
+        gate_word,
+    )
     environment.filters |= {function.__name__: function for function in wording}
-    text = environment.get_template("report.jinja").render(facts, form=form)
+    text = environment.get_template(template).render(facts, form=form)
     return re.sub(r"\n{3,}", "\n\n", text) if form == "md" else text

@@ -1,0 +1,1 @@
+"""One thin command per verb. Heavy imports stay inside the commands: --help answers at once."""

@@ -1,0 +1,88 @@
+"""What the commands share: their common options, a job's pipeline, and how results are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mwalimu.config import Config
+    from mwalimu.pipeline import Pipeline
+
+ConfigFile = Annotated[Path, typer.Argument(help="the job's distill.yaml")]
+RunFolder = Annotated[
+    Path | None, typer.Option("--run", help="run folder [default: runs/<folder of the config>]")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value, as in --set finetune.epochs=2")
+]
+MinOk = Annotated[
+    float | None,
+    typer.Option("--min-ok", min=0, max=1, help="accepted share below this fails [default: 1]"),
+]
+
+
+def load(config: Path, overrides: list[str] | None) -> Config:
+    from mwalimu.config import load_config
+
+    return load_config(config, overrides or [])
+
+
+@contextmanager
+def opened(config: Path, run: Path | None, overrides: list[str] | None) -> Iterator[Pipeline]:
+    """Of several processes the first one holds the run folder and shows how far they are."""
+    from mwalimu.pipeline import Pipeline, silent
+    from mwalimu.progress import live_progress
+    from mwalimu.run import exclusive, launched
+
+    resolved = load(config, overrides)
+    root = run or Path("runs") / config.resolve().parent.name
+    store = Path(".mwalimu") / "answers"
+    if launched()[0]:
+        yield Pipeline(resolved, root, store=store, progress=silent)
+        return
+    with exclusive(root, "run folder"), live_progress() as progress:
+        yield Pipeline(resolved, root, store=store, progress=progress)
+
+
+def with_min_ok(overrides: list[str] | None, min_ok: float | None) -> list[str]:
+    chosen = [] if min_ok is None else [f"generate.min_ok={min_ok}"]
+    return [*(overrides or []), *chosen]
+
+
+def show_terms(config: Config) -> None:
+    """Before the first call: what the teachers' terms say of training on their answers."""
+    from mwalimu.registry import terms_notice
+
+    for teacher in config.teachers():
+        if notice := terms_notice(teacher):
+            typer.echo(f"terms: {notice}", err=True)
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    from mwalimu.run import launched
+
+    if launched()[0]:
+        return
+    for key, value in summary.items():
+        if isinstance(value, str | int | float):
+            typer.echo(f"{key}: {value:.4g}" if isinstance(value, float) else f"{key}: {value}")
+
+
+def print_table(summary: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from mwalimu.report import render_table
+
+    Console().print(render_table(summary))
+
+
+def require_gates(summary: dict[str, Any]) -> None:
+    """Last of all: what was measured is published and shown, whatever the gate says."""
+    from mwalimu import api
+
+    api.require_gates(summary)

@@ -1,0 +1,378 @@
+"""The stages in order.
+
+prompts -> prepare -> generate -> curate -> signals -> finetune -> evaluate -> export -> report,
+each reading what the one before published in the run folder. This is the one place that knows more
+than one stage.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mwalimu.config import Config, dump_config, needed_signals, public_config
+from mwalimu.data.dataset import Dataset, load_records
+from mwalimu.data.record import Record
+from mwalimu.errors import ConfigError, RunError
+from mwalimu.pipeline.fingerprints import Fingerprints, of_prompts
+from mwalimu.pipeline.inputs import Inputs, read_inputs, streamed_test
+from mwalimu.pipeline.traffic import take_traffic_answers, with_traffic
+from mwalimu.preparation.plan import is_wanted, prepared_prompts
+from mwalimu.run import Run, atomic_writer, launched, write_json
+
+if TYPE_CHECKING:
+    from mwalimu.finetune.watching.lr_finder import Found
+    from mwalimu.preparation.screening import Sources
+
+Progress = Callable[[str, int, int, str], None]
+"""Called with (stage, done, total, note)."""
+
+
+def silent(stage: str, done: int, total: int, note: str) -> None:
+    """The progress of those who watch none."""
+
+
+class Pipeline:
+    """One config on one run folder."""
+
+    def __init__(
+        self, config: Config, root: Path, *, store: Path, progress: Progress = silent
+    ) -> None:
+        self.asked = config
+        self.run = Run(root)
+        self.store = store
+        self.progress = progress
+        self.why = ""
+        self._screened = False
+
+    @cached_property
+    def config(self) -> Config:
+        """Nothing in it is left at auto; `why` then says what was chosen, and for what reason."""
+        from mwalimu.choosing import choose
+
+        choice = choose(self.asked)
+        self.progress("objective", 1, 1, choice.why)
+        self.why = choice.why
+        return choice.config
+
+    @cached_property
+    def fingerprints(self) -> Fingerprints:
+        return Fingerprints(self.config, self.run)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """With `prompts`, the rows to learn are those that were made."""
+        config = self.asked
+        if config.prompts is not None:
+            self._require_prompts()
+            made = {"train": self.run.path("prompts", "train.jsonl")}
+            config = config.model_copy(update={"data": config.data.model_copy(update=made)})
+        if config.data.traffic is not None:
+            config = with_traffic(config, self.run, self._note)
+        return read_inputs(config)
+
+    def _note(self, text: str) -> None:
+        self.progress("prepare", 0, 0, text)
+
+    def _require_prompts(self) -> None:
+        self.run.require("prompts")
+        if not self.run.is_done("prompts", of_prompts(self.asked)):
+            raise RunError(
+                "the prompts here were made with other settings or files",
+                where=str(self.run.path("prompts")),
+                fix="run 'mwalimu synthesise' again, or use a new --run",
+            )
+
+    @cached_property
+    def prompts(self) -> dict[str, Dataset]:
+        """What the teacher is asked: the user's files, or what `prepare` left of them."""
+        prompts = self.inputs.prompts
+        if not is_wanted(self.asked):
+            return prompts
+        return prepared_prompts(self.run, self.asked.task, prompts)
+
+    def execute(self) -> dict[str, Any]:
+        """Every stage that is not done yet; returns the evaluation's summary.
+
+        Without a test file there is no evaluation: the report says so and the summary is stage 2's.
+        """
+        if self.asked.prompts is not None:
+            self.synthesise()
+        self.generate()
+        self.curate()
+        self.signals()
+        summary = self.finetune()
+        if self.config.data.test is not None:
+            summary = self.evaluate()
+        if self.config.export.targets:
+            summary = summary | {"export": self.export()}
+        self.report()
+        return summary
+
+    def synthesise(self) -> dict[str, Any]:
+        """Before stage 1, with `prompts`: the teacher writes them. The student may not be there."""
+        if self.asked.prompts is None:
+            fix = "say how they are made; see docs/prompts.md"
+            raise ConfigError("is not set", where="prompts", fix=fix)
+        wanted = of_prompts(self.asked)
+        if done := self._skipped("prompts", wanted):
+            return done
+        read_inputs(self.asked)  # the other files, before anything is paid for
+        self._describe_config(self.asked)
+        from mwalimu.synthesis.prompts import synthesise
+
+        ledger = synthesise(
+            self.asked,
+            self.run,
+            self.store,
+            stage_fingerprint=wanted,
+            on_progress=self.progress,
+        )
+        return dict(ledger["prompts"])
+
+    def prepare(self) -> dict[str, Any]:
+        """Before stage 1: what must not be asked is refused, what need not be is left out."""
+        if not is_wanted(self.asked):
+            self._screen()
+            return {}
+        wanted = self.fingerprints.prepare(self.inputs.hashes)
+        if done := self._skipped("prepare", wanted):
+            return done
+        self._describe()
+        from mwalimu.preparation.prepare import prepare
+
+        self._screened = True
+        return prepare(
+            self.config,
+            self.run,
+            self._sources(),
+            stage_fingerprint=wanted,
+            on_progress=self.progress,
+        )
+
+    def generate(self) -> dict[str, Any]:
+        """Stage 1: the teacher answers the prompts, prepared as the config asks."""
+        hashes = self.inputs.hashes  # a bad row is told before any model is looked at
+        if is_wanted(self.asked):
+            self.prepare()
+            left = self.run.require("prepare").files
+            hashes = {split: left[f"prepare/{split}.jsonl"] for split in self.prompts}
+        wanted = self.fingerprints.generate(hashes)
+        if done := self._skipped("generate", wanted):
+            return done
+        self._describe()
+        if not is_wanted(self.asked):
+            self._screen()
+        from mwalimu.choosing import check_scores
+        from mwalimu.synthesis.generate import generate
+
+        check_scores(self.config)
+        if (traffic := self.config.data.traffic) is not None:
+            take_traffic_answers(traffic, self.store, self._note)
+        return generate(
+            self.config,
+            self.run,
+            self.store,
+            self.prompts["train"],
+            self.prompts.get("validation"),
+            stage_fingerprint=wanted,
+            on_progress=self.progress,
+        )
+
+    def curate(self) -> dict[str, Any]:
+        """Between the stages: which of the accepted answers are worth learning."""
+        wanted = self.fingerprints.curate(self.inputs.hashes)
+        if done := self._skipped("curate", wanted):
+            return done
+        self._describe_config(self.config)
+        from mwalimu.curation.curate import curate
+        from mwalimu.judging import scorer
+
+        return curate(
+            self.config,
+            self.run,
+            gold=self.inputs.held_out.get("labelled", ()),
+            ask=scorer(self.config, self.store, self.run.id, self.progress),
+            stage_fingerprint=wanted,
+            on_progress=self.progress,
+        )
+
+    def signals(self) -> dict[str, Any]:
+        """Between the stages: what the teacher says of its answers, if the objective needs it."""
+        if not needed_signals(self.config):
+            return {}
+        wanted = self.fingerprints.signals()
+        if done := self._skipped("signals", wanted):
+            return done
+        from mwalimu.synthesis.capture.capture import capture
+        from mwalimu.synthesis.capture.scorers import build_scorer
+
+        scorer = build_scorer(self.config, self.store)
+        return capture(
+            self.config, self.run, scorer, stage_fingerprint=wanted, on_progress=self.progress
+        )
+
+    def finetune(self) -> dict[str, Any]:
+        """Stage 2: the student learns the accepted answers."""
+        wanted = self.fingerprints.finetune()
+        if done := self._skipped("finetune", wanted):
+            return done
+        self._describe_config(self.config)
+        from mwalimu.finetune.finetune import finetune
+
+        return finetune(
+            self.config,
+            self.run,
+            stage_fingerprint=wanted,
+            on_progress=self.progress,
+            why=self.why,
+        )
+
+    def find_learning_rate(self) -> Found:
+        """A range test on what stage 1 published; the fine-tuning itself is left alone."""
+        from mwalimu.finetune.finetune import find_learning_rate
+
+        return find_learning_rate(self.config, self.run, on_progress=self.progress)
+
+    def evaluate(self) -> dict[str, Any]:
+        """The arms on the same held-out rows; without a test file there is nothing to do."""
+        if self.config.data.test is None:
+            raise ConfigError(
+                "data.test is not set", where="evaluate", fix="name a file of held-out rows"
+            )
+        answers = self.fingerprints.answers(self.inputs.hashes)
+        wanted = self.fingerprints.evaluate(answers)
+        if done := self._skipped("evaluate", wanted):
+            return done
+        self._screen()  # the test file may be another than when the prompts were asked
+        from mwalimu.arms import Arms
+        from mwalimu.evaluation.evaluate import evaluate
+        from mwalimu.judging import comparer
+
+        test = self.inputs.held_out["test"][: self.config.evaluate.max_rows]
+        arms = Arms(
+            self.config,
+            self.run,
+            self.store,
+            labelled=self.inputs.held_out.get("labelled", []),
+            test=test,
+            validation=self.prompts.get("validation", ()),
+            stage_fingerprint=answers,
+            progress=self.progress,
+        )
+        return evaluate(
+            self.config,
+            self.run,
+            arms.built(),
+            test,
+            stage_fingerprint=wanted,
+            answers_fingerprint=answers,
+            on_progress=self.progress,
+            judge=comparer(self.config, self.store, self.run.id, self.progress),
+        )
+
+    def harness(
+        self, tasks: Sequence[str], *, include: Path | None = None, limit: int | None = None
+    ) -> dict[str, Any]:
+        """Tasks of lm-evaluation-harness on the student; also in evaluate/harness.json."""
+        self.run.require("finetune")
+        from mwalimu.evaluation.harness import run_harness
+
+        folder = self.run.path("finetune", "student")
+        found = run_harness(folder, tasks, include=include, limit=limit, seed=self.config.seed)
+        write_json(self.run.path("evaluate", "harness.json"), found)
+        return found
+
+    def export(self) -> dict[str, Any]:
+        """After stage 2: the student in every format that `export.targets` names, measured again.
+
+        What is there and unchanged is neither made nor measured again. Without a test file the
+        exports are only held against the student's logits.
+        """
+        self.run.require("finetune")
+        if not self.config.export.targets:
+            fix = "name formats there, or on the command line: --to onnx --precision int4"
+            raise ConfigError("names nothing to export", where="export.targets", fix=fix)
+        from mwalimu.shipping.launch import in_subprocess
+        from mwalimu.shipping.stage import Stage
+        from mwalimu.shipping.targets import with_made
+
+        stage = Stage(
+            self.config,
+            self.run,
+            self._test(),
+            trial=in_subprocess,
+            progress=self.progress,
+            validation=self._validation(),
+        )
+        summary = stage.ship(self.fingerprints.export())
+        self._describe_config(with_made(self.config, summary))
+        return summary
+
+    def _test(self) -> list[Record]:
+        """The held-out rows alone: an export needs none of the user's other files."""
+        if (path := self.config.data.test) is None:
+            return []
+        from mwalimu.evaluation.evaluate import require_references
+
+        rows = load_records(path, task=self.config.task, split="test")
+        require_references(rows)
+        return rows[: self.config.evaluate.max_rows]
+
+    def _validation(self) -> list[Record]:
+        """The user's validation rows if all have a gold answer, else none."""
+        if (path := self.config.data.validation) is None or self.config.export.finish is None:
+            return []
+        rows = load_records(path, task=self.config.task, split="validation")
+        graded = all(row.reference is not None for row in rows)
+        return rows[: self.config.evaluate.max_rows] if graded else []
+
+    def report(self) -> tuple[Path, Path]:
+        """Writes report.md and report.html from what the run folder holds."""
+        self.run.require("finetune")
+        from mwalimu.report import write_report
+
+        return write_report(self.run)
+
+    def _skipped(self, stage: str, wanted: str) -> dict[str, Any] | None:
+        state = self.run.stage(stage)
+        if state is None or state.fingerprint != wanted:
+            return None
+        self.progress(stage, 1, 1, "already done")
+        return state.summary or {"skipped": True}
+
+    def _describe(self) -> None:
+        self.run.describe(inputs=self.inputs.hashes, versions=versions())
+        self._describe_config(self.config)
+
+    def _describe_config(self, config: Config) -> None:
+        """Again before stage 2, whose settings may have changed since stage 1."""
+        if launched()[0]:
+            return  # the first of several processes does it
+        self.run.describe(config=public_config(config), seed=config.seed)
+        with atomic_writer(self.run.path("config.yaml")) as handle:
+            handle.write(dump_config(config).encode())
+
+    def _screen(self) -> None:
+        """Refuses what the config says must not be asked; looks once in a process."""
+        from mwalimu.preparation.screening import screen
+
+        if not self._screened:
+            screen(self.config, self._sources(), self._note)
+        self._screened = True
+
+    def _sources(self) -> Sources:
+        from mwalimu.preparation.screening import Sources
+
+        prompts, test = self.inputs.prompts, streamed_test(self.asked, self.inputs)
+        return Sources(prompts["train"], prompts.get("validation"), test)
+
+
+def versions() -> dict[str, str]:
+    """Of what decides the bytes of a result."""
+    packages = ("mwalimu", "torch", "transformers", "tokenizers", "peft")
+    return {"python": platform.python_version()} | {p: metadata.version(p) for p in packages}
