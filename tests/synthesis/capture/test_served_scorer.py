@@ -134,7 +134,8 @@ def check_best(found: TopK, logp_nV: Any, labels: list[int], top_p: float) -> No
         assert found.ids[part].tolist() == wanted
         np.testing.assert_allclose(found.logprobs[part], logp_nV[at, wanted], atol=1e-4)
         outside = 1 - np.exp(logp_nV[at, wanted]).sum()
-        assert np.exp(found.tail[at]) == pytest.approx(outside, abs=1e-6)
+        # logits near 32 have steps of 4e-6 in float32, and each CPU rounds its own way
+        assert np.exp(found.tail[at]) == pytest.approx(outside, abs=1e-5)
 
 
 def test_what_cannot_be_scored_is_left_out_by_name(tmp_path: Path, server: ScoreServer) -> None:
