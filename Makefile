@@ -39,9 +39,12 @@ check: install
 	$(BIN)/mypy
 
 lock:
-	$(BIN)/pip install -q pip-tools
-	$(BIN)/pip-compile -q --generate-hashes --extra all --extra dev --strip-extras \
-	  --unsafe-package torch -c requirements/torch-cpu.txt --no-emit-index-url --no-emit-find-links -o requirements/lock.txt pyproject.toml
+	$(BIN)/pip install -q uv
+	sed 's/+cpu//' requirements/torch-cpu.txt > build-torch.txt
+	$(BIN)/uv pip compile -q --generate-hashes --python-version 3.11 --extra all --extra dev \
+	  --no-emit-package torch -c build-torch.txt --custom-compile-command "make lock" \
+	  -o requirements/lock.txt pyproject.toml
+	rm build-torch.txt
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
