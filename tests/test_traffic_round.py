@@ -51,7 +51,7 @@ def serve(config: Config, traffic: Path, *questions: str, sure: float = 0.1) -> 
                 await cascade.second(asks(question), student_says(sure=sure), max_tokens=100)
             return cascade
 
-    return asyncio.run(asyncio.wait_for(life(), 20))
+    return asyncio.run(asyncio.wait_for(life(), 60))
 
 
 def generated(config: Config, folder: Path, name: str) -> tuple[Pipeline, dict[str, Any]]:

@@ -35,7 +35,8 @@ PROGRAM = ("-m", "tests.jobs.labour")
 
 
 def store_of(workspace: Workspace) -> JobStore:
-    return JobStore(workspace.database, lease_s=LEASE_S, max_attempts=1000)
+    lease_s = float(os.environ.get("LABOUR_LEASE_S", LEASE_S))
+    return JobStore(workspace.database, lease_s=lease_s, max_attempts=1000)
 
 
 def leave(workspace: Workspace, **facts: Any) -> None:

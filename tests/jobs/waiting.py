@@ -9,7 +9,7 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 
-def wait_for(condition: Callable[[], Found], seconds: float = 20.0) -> Found:
+def wait_for(condition: Callable[[], Found], seconds: float = 120.0) -> Found:
     """What `condition` returns once that is true."""
     until = time.monotonic() + seconds
     while not (found := condition()):

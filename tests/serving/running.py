@@ -32,7 +32,7 @@ class Running:
     folder: Path
     made: list[Decoder] = field(default_factory=list)
 
-    def settles(self, seconds: float = 5.0) -> bool:
+    def settles(self, seconds: float = 60.0) -> bool:
         """Whether all slots and the queue become free."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -42,7 +42,7 @@ class Running:
         return False
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it does not come true"

@@ -35,7 +35,7 @@ def serve(
     """Each on an event loop of its own."""
     with cascade_beside(target, options, print, below="0.5") as cascade:
         for work in works:
-            asyncio.run(asyncio.wait_for(work(cascade), 10))
+            asyncio.run(asyncio.wait_for(work(cascade), 60))
     return cascade
 
 

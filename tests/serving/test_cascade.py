@@ -43,7 +43,7 @@ class Server:
                 await work(cascade)
                 return cascade
 
-        return asyncio.run(asyncio.wait_for(life(), 10))
+        return asyncio.run(asyncio.wait_for(life(), 60))
 
 
 async def second(cascade: Cascade, question: str, **fields: Any) -> Escalated | None:

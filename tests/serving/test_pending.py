@@ -65,7 +65,7 @@ def test_nothing_is_lost_between_threads() -> None:
         thread.join()
         return texts
 
-    texts = asyncio.run(asyncio.wait_for(listen(), 20))
+    texts = asyncio.run(asyncio.wait_for(listen(), 60))
     assert texts == [[str(i) for i in range(start, count, 2)] for start in (0, 1)]
 
 
@@ -77,4 +77,4 @@ def test_a_failed_job_is_raised() -> None:
             pass
 
     with pytest.raises(Refused, match="no"):
-        asyncio.run(asyncio.wait_for(listen(), 5))
+        asyncio.run(asyncio.wait_for(listen(), 60))

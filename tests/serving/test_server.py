@@ -109,7 +109,7 @@ def test_a_full_queue_says_when_to_come_back(folder: Path) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_hangs_up_frees_its_slot(folder: Path, stream: bool) -> None:
-    with running(folder, load=lambda: Slow(load_decoder(folder, slots=1), 0.02)) as server:
+    with running(folder, load=lambda: Slow(load_decoder(folder, slots=1), 0.1)) as server:
         body = json.dumps(CHAT | {"max_tokens": 400, "stream": stream, "seed": 1}).encode()
         host, port = server.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as client:
@@ -117,7 +117,7 @@ def test_a_client_that_hangs_up_frees_its_slot(folder: Path, stream: bool) -> No
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             client.sendall(head.encode() + body)
             wait_until(lambda: len(server.engine._running) == 1)
-        assert server.settles(2), "long before 400 tokens are written"
+        assert server.settles(20), "long before 400 tokens are written"
 
 
 def test_the_time_of_a_request_is_bounded(folder: Path) -> None:

@@ -189,7 +189,7 @@ class Stage:
             async with open_job(config, self.folder / "answers", "00" * 16) as job:
                 await work(job)
 
-        asyncio.run(asyncio.wait_for(do(), 10))
+        asyncio.run(asyncio.wait_for(do(), 60))
 
 
 def texts(accepted: list[dict[str, Any]]) -> list[str]:

@@ -62,7 +62,7 @@ def test_nobody_is_forgotten_and_nobody_is_told_too_early(
                 await group.reached(mark)
                 assert synced.end >= mark
 
-            await asyncio.wait_for(asyncio.gather(*(one(i) for i in range(400))), 20)
+            await asyncio.wait_for(asyncio.gather(*(one(i) for i in range(400))), 60)
             await group.close()
             return synced.calls
 
@@ -80,9 +80,9 @@ def test_a_full_disk_reaches_who_waits(tmp_path: Path, monkeypatch: pytest.Monke
             store.put([stored(1)])
             group.written()
             with pytest.raises(DiskFull):
-                await asyncio.wait_for(group.reached(group.mark()), 5)
+                await asyncio.wait_for(group.reached(group.mark()), 60)
             monkeypatch.undo()
-            await asyncio.wait_for(group.reached(group.mark()), 5)
+            await asyncio.wait_for(group.reached(group.mark()), 60)
             await group.close()
 
     asyncio.run(scenario())
