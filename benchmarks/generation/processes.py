@@ -78,8 +78,7 @@ class MockTeacher:
 
     def cpu_s(self) -> float:
         """CPU seconds so far, of user and system."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu_s(self._process.pid)
 
     def _get(self, path: str) -> Any:
         self._connection.request("GET", path)
@@ -130,9 +129,21 @@ class Client:
         alive = [size for size in sizes if size]
         return sum(alive), len(alive)
 
+    def cpu_s(self) -> float:
+        """CPU seconds so far of the first process, of user and system; 0 when it has ended."""
+        return _cpu_s(self._process.pid)
+
     def _stop(self) -> None:
         self.stopped = True
         self.kill()
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _rss(entry: os.DirEntry[str], group: int) -> float:
