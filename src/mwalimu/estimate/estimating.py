@@ -25,7 +25,7 @@ from mwalimu.estimate.teacher_side import Cost, PlaceCost, cost_of, total_cost
 from mwalimu.estimate.training_side import training_side
 from mwalimu.preparation.plan import facts, is_wanted, prepared_prompts
 from mwalimu.registry import terms_notice
-from mwalimu.run import Run, exclusive, fingerprint, sha256_file
+from mwalimu.run import Run, exclusive, fingerprint, sha256_path
 from mwalimu.synthesis.index import Spend, StoredKeys
 from mwalimu.synthesis.live import Progress
 
@@ -96,7 +96,7 @@ def _splits(config: Config, folder: Path | None) -> dict[str, Dataset]:
     if folder is None or not is_wanted(config):
         return splits
     paths = {"train": data.train, "validation": data.validation, "test": data.test}
-    hashes = {split: sha256_file(path) for split, path in paths.items() if path is not None}
+    hashes = {split: sha256_path(path) for split, path in paths.items() if path is not None}
     run = Run(folder)
     done = run.is_done("prepare", fingerprint(facts(config, hashes)))
     return prepared_prompts(run, task, splits) if done else splits
