@@ -40,11 +40,11 @@ check: install
 
 lock:
 	$(BIN)/pip install -q uv
-	sed 's/+cpu//' requirements/torch-cpu.txt > build-torch.txt
+	mkdir -p build
+	sed 's/+cpu//' requirements/torch-cpu.txt > build/torch.txt
 	$(BIN)/uv pip compile -q --generate-hashes --python-version 3.11 --extra all --extra dev \
-	  --no-emit-package torch -c build-torch.txt --custom-compile-command "make lock" \
+	  --no-emit-package torch -c build/torch.txt --custom-compile-command "make lock" \
 	  -o requirements/lock.txt pyproject.toml
-	rm build-torch.txt
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -3,7 +3,7 @@
     python benchmarks/scale/capacity.py --out capacity.json
 
 1. Unit costs of an answer: `mwalimu generate` over N and 4 N rows against the mock teacher; the
-   slope of its CPU seconds, of its files and of its memory. CPU time hardly minds a busy machine.
+   slope of its CPU seconds, of its files and of its memory. Even CPU seconds want a quiet machine.
 2. The model (model.py) against a simulation (simulation.py), which shares none of its mathematics,
    and against whole runs at several numbers of answers in flight.
 3. The same costs carried to other sizes: these rows are reckoned, not measured, and say so.
@@ -13,12 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,7 +121,8 @@ def reckoned(costs: Costs) -> list[dict[str, Any]]:
 
 
 def run(n: int, latency_s: float, in_flight: int) -> Seen:
-    with MockTeacher(1000 * latency_s) as teacher, scratch() as folder:
+    with MockTeacher(1000 * latency_s) as teacher, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         write_prompts(folder / PROMPTS, n, -1)
         OURS.prepare(folder, teacher.url, in_flight)
         client = Client(OURS.command(None, teacher.url, in_flight), folder)
@@ -141,15 +139,6 @@ def run(n: int, latency_s: float, in_flight: int) -> Seen:
         middle = times[n // 5 : n - n // 5]  # neither the start nor the rest at the end
         rate = (len(middle) - 1) / (middle[-1] - middle[0])
         return Seen(rate, cpu_s, peak, stored)
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="capacity-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

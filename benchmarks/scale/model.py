@@ -28,7 +28,6 @@ class Costs:
     kept: float
     prompt_tokens: float
     answer_tokens: float
-    usd: float = 0.0
 
 
 @dataclass(frozen=True)

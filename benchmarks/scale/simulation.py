@@ -8,7 +8,6 @@ fills evenly; nodes may die, and their places are gone for `away_s`.
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from dataclasses import dataclass
 from random import Random
 
@@ -53,7 +52,6 @@ class _Play:
         self.quota_at = 0.0  # when the next request may go out
         self.life = [0] * site.nodes  # counts deaths: what was asked in an earlier life is lost
         self.flying = [0] * site.nodes
-        self.up = [True] * site.nodes
         self.repeated = 0
 
     def at(self, moment: float, kind: str, node: int, life: int = 0) -> None:
@@ -61,7 +59,7 @@ class _Play:
         heapq.heappush(self.events, (moment, self.number, kind, node, life))
 
     def run(self, answers: int) -> Played:
-        ends: deque[float] = deque()
+        ends: list[float] = []
         for node in range(self.site.nodes):
             self._fill(0.0, node)
         while len(ends) < answers:
@@ -69,9 +67,8 @@ class _Play:
             if kind == "dies":
                 self.repeated += self.flying[node]
                 self.life[node] += 1
-                self.flying[node], self.up[node] = 0, False
+                self.flying[node] = 0
             elif kind == "returns":
-                self.up[node] = True
                 self._fill(now, node)
             elif life == self.life[node] and kind == "answers":
                 self.free_at = max(now, self.free_at) + self.costs.driver_s

@@ -183,7 +183,7 @@ class Stage:
         return [orjson.loads(line) for line in path.read_bytes().splitlines()]
 
     def with_job(self, config: Config, work: Callable[[Job], Awaitable[None]]) -> None:
-        """Does `work` with an open job, for at most ten seconds."""
+        """Does `work` with an open job, for at most a minute."""
 
         async def do() -> None:
             async with open_job(config, self.folder / "answers", "00" * 16) as job:
