@@ -23,6 +23,7 @@ ROWS = (
         "choosing",
         "serving",
         "shipping",
+        "upkeep",
     },
     {"pipeline"},
     {"api"},
