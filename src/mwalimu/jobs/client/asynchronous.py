@@ -200,7 +200,7 @@ class AsyncClient:
                         await response.aread()
                         transport.refuse(response, f"GET {place.path}")
                     async for piece in response.aiter_raw():
-                        for found in place.taken(piece):
+                        for found in transport.taken(place, piece):
                             yield found
                         waiting = transport.pauses()
                         if place.ending and await self._result(place.over()):

@@ -212,7 +212,7 @@ class Client:
                         response.read()
                         transport.refuse(response, f"GET {place.path}")
                     for piece in response.iter_raw():
-                        yield from place.taken(piece)
+                        yield from transport.taken(place, piece)
                         waiting = transport.pauses()
                         if place.ending and self._result(place.over()):
                             return
