@@ -63,7 +63,7 @@ def test_every_exact_fault_is_found_and_named(
         assert caught[kind] >= INEXACT.get(kind, 1.0) * count, kind
         if kind not in INEXACT:
             assert named[kind] == count, kind
-            record("R11", kind, tried=count, failed=count - caught[kind], seed=3)
+        record("R11", kind, tried=count, failed=count - caught[kind], seed=3)
 
 
 def test_clean_rows_are_spared(tmp_path: Path) -> None:
