@@ -16,6 +16,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -51,6 +52,14 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """With its parents, durably: what is fsynced in a folder goes with the folder's own name."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)
+        fsync_folder(one.parent)
+
+
 def fsync_tree(folder: Path) -> None:
     """All that is in it, and itself."""
     for path in sorted(folder.rglob("*")):
@@ -63,13 +72,13 @@ def fsync_tree(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears under `path` whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def atomic_writer(path: Path, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
+    """A binary file that appears under `path` whole, or not at all; `mode` before the umask."""
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.tmp")
     with disk_errors(path):
         try:
-            with open(temporary, "wb") as handle:
+            with open(temporary, "wb", opener=partial(os.open, mode=mode)) as handle:
                 yield handle
                 handle.flush()
                 os.fsync(handle.fileno())
@@ -123,7 +132,7 @@ def exclusive(folder: Path, what: str) -> Iterator[None]:
     Raises:
         RunError: another process is in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
