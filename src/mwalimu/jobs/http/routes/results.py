@@ -15,11 +15,10 @@ from mwalimu.jobs.http.documented import good, text
 from mwalimu.jobs.http.problems import refused
 from mwalimu.jobs.http.service import Here, Service
 from mwalimu.jobs.http.told import tell
+from mwalimu.jobs.paging import SAMPLES
 from mwalimu.jobs.results import Results, comparison, prompts_of
 
 router = APIRouter(route_class=GuardedRoute)
-
-SAMPLES = 20
 
 
 class MetricsTold(TypedDict):
