@@ -49,11 +49,11 @@ async def health() -> Response:
 
 
 @router.get("/v1/me", responses=good(Me))
-def me(here: Here, who: Who) -> Response:
+def me(here: Here, who: Who, request: Request) -> Response:
     """Whose token this is, what they may have and what they use of it."""
     quota, used = here.store.standing(who.name)
-    told = Me(name=who.name, role=who.role, quota=quota.model_dump(), used=asdict(used))
-    return tell(told)
+    now = asdict(used) | {"streams": request.app.state.streams.of(who.name)}
+    return tell(Me(name=who.name, role=who.role, quota=quota.model_dump(), used=now))
 
 
 @router.get("/v1/me/webhook-secret", responses=good(Secret))
