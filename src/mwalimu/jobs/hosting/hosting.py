@@ -136,6 +136,7 @@ def keep_house(workspace: Workspace, store: JobStore) -> None:
     workspace.sweep()
     for name in store.expire(remove=workspace.remove_job):
         note(f"{name}: ended too long ago, removed")
+    Outbox(store.database).expire(store.retention_days)
 
 
 def note(line: str) -> None:
