@@ -26,12 +26,20 @@ class MetricsTold(TypedDict):
     next: int
 
 
+class PartTold(TypedDict):
+    label: str
+    done: int | None
+    total: int | None
+    note: str
+
+
 class StageTold(TypedDict):
     stage: str
     state: str
     done: int | None
     total: int | None
     note: str
+    parts: list[PartTold]
     summary: Json
 
 
