@@ -1,7 +1,7 @@
 """Where the service keeps everything; no name from a user becomes a path unchecked.
 
 <root>/
-  service.json           url and pid of the server that runs, written when it listens
+  service.json           url, pid and certificate of the server that runs, written when it listens
   token                  an admin's, for programs of this user on this machine (mode 0600)
   webhook.secret         what the secrets of webhooks are derived from (mode 0600)
   service.db             jobs, leases, events, tokens, models, datasets, audit
