@@ -51,6 +51,12 @@ class Workspace:
         return self.root / "webhook.secret"
 
     @property
+    def nowhere(self) -> Path:
+        """A folder that is never made. What a job's config names it names whole, so that to take
+        it from here lets nothing win over a hub id, neither now nor when a worker looks again."""
+        return self.root.absolute() / "nowhere"
+
+    @property
     def answers(self) -> Path:
         return self.root / "answers"
 

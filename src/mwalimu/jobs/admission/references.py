@@ -29,7 +29,7 @@ def told_config(
             continue  # deleted since
     config = spec.config
     if spec.kind == "distillation":
-        config = public_config(build_config(config, base=workspace.root))
+        config = public_config(build_config(config, base=workspace.nowhere))
     told: Json = _named(config, names, workspace)
     return told
 

@@ -100,6 +100,7 @@ class AsyncClient:
     delete_dataset = Verb(requests.delete_dataset)
     registry = Verb(requests.registry)
     schema = Verb(requests.schema)
+    states = Verb(requests.states)
     tokens = Verb(requests.tokens)
     create_token = Verb(requests.create_token)
     revoke_token = Verb(requests.revoke_token)

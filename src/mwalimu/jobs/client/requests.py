@@ -264,6 +264,11 @@ def schema() -> Call[Json]:
     return _get("/v1/schema", _as_it_is)
 
 
+def states() -> Call[list[Json]]:
+    """Those of a job, each with what may be asked in it."""
+    return _get("/v1/states", told.listed("states", _as_it_is))
+
+
 def tokens() -> Call[list[Json]]:
     return _get("/v1/tokens", told.listed("tokens", _as_it_is))
 

@@ -16,6 +16,7 @@ from mwalimu.jobs.http.access import GuardedRoute
 from mwalimu.jobs.http.documented import good
 from mwalimu.jobs.http.service import Here, Who
 from mwalimu.jobs.http.told import tell
+from mwalimu.jobs.states import ENDED, HELD, VERBS, State
 from mwalimu.jobs.webhooks.signing import secret_of, service_secret
 
 router = APIRouter(route_class=GuardedRoute)
@@ -40,6 +41,17 @@ class Known(TypedDict):
     teachers: list[Json]
     students: list[Json]
     quickstart: Json
+
+
+class StateTold(TypedDict):
+    state: str
+    held: bool
+    ended: bool
+    verbs: list[str]
+
+
+class StatesTold(TypedDict):
+    states: list[StateTold]
 
 
 @router.get("/health", responses=good(Health))
@@ -75,6 +87,12 @@ def schema() -> Response:
     return tell(_schema())
 
 
+@router.get("/v1/states", responses=good(StatesTold))
+def states() -> Response:
+    """The states of a job: whether a worker has it, whether it has ended, what may be asked."""
+    return tell(StatesTold(states=[_state(state) for state in State]))
+
+
 @router.get("/v1/openapi.json", responses=good(dict[str, Any]))
 def openapi(request: Request) -> Response:
     """This interface, for programs."""
@@ -91,6 +109,11 @@ def _known() -> Known:
         students=json.loads(display.students_as_json(search_students())),
         quickstart=settings(seed=0),
     )
+
+
+def _state(state: State) -> StateTold:
+    verbs = [verb for verb, states in VERBS.items() if state in states]
+    return StateTold(state=state, held=state in HELD, ended=state in ENDED, verbs=verbs)
 
 
 @lru_cache(1)

@@ -47,7 +47,7 @@ def _estimated(asked: Submission, here: Service) -> Response:
     from mwalimu.api import estimate as estimate_job
 
     spec = admit(asked, here.shelf())
-    config = build_config(spec.config, base=here.workspace.root)
+    config = build_config(spec.config, base=here.workspace.nowhere)
     return tell(estimate_job(config, store=here.workspace.answers).to_json())
 
 

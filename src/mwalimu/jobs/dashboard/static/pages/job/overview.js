@@ -4,7 +4,8 @@ import { ask, at } from "../../api.js";
 import { el, every, said, svg } from "../../dom.js";
 import { duration, interval, money, number, whole } from "../../format.js";
 import { named, t } from "../../i18n.js";
-import { bar, empty, facts, loaded, MOVING, section, table } from "../../widgets.js";
+import { isMoving } from "../../states.js";
+import { bar, empty, facts, loaded, section, table } from "../../widgets.js";
 
 const EVERY = 5; // seconds
 
@@ -23,14 +24,14 @@ export function show(body, { name, job, signal, listen }) {
     section(t("overview.funnel"), places.funnel),
   );
   const heard = new Set(); // labels that are new to the page: the stages are asked for again
-  let moving = MOVING.includes(job.state);
+  let moving = isMoving(job.state);
   listen(({ kind, data }) => {
     if (kind === "progress" && !moved(places.progress, data) && !heard.has(data.stage)) {
       heard.add(data.stage);
       load("progress", timeline);
     }
     if (kind !== "state") return;
-    moving = MOVING.includes(data.state);
+    moving = isMoving(data.state);
     all();
   });
   return all().then(() => void every(EVERY, signal, () => moving && slow()));
