@@ -161,8 +161,8 @@ SWITCHES = {
     ),
     "a lease is one worker's": Switch(
         "jobs/store/leases.py",
-        'row["token"] != lease.token',
-        "False",
+        "WHERE job = :job AND token = :token AND NOT",
+        "WHERE job = :job AND :token = :token AND NOT",
         "tests/jobs/store/test_job_store.py",
     ),
 }
