@@ -21,6 +21,8 @@ def _one_line(text: str) -> str:
 
 Name = Annotated[str, Field(max_length=255, pattern=NAME_PATTERN)]
 Line = Annotated[str, Field(max_length=255), AfterValidator(_one_line)]
+Text = Annotated[str, Field(max_length=1_000_000)]
+Folder = Annotated[dict[Name, Text], Field(min_length=1, max_length=1000)]
 Url = Annotated[str, Field(max_length=2000), AfterValidator(_one_line)]
 
 
@@ -28,7 +30,8 @@ class Submission(Section):
     """`config` is looked at by `admission`, which knows what a stranger may ask for.
 
     `registers`: names of the models that come of it: the student's, then the baseline's; named
-    after the student if unset.
+    after the student if unset. `files`: what the config names as `file:NAME`, a text; several
+    texts by name are a folder.
     """
 
     kind: Kind = "distillation"
@@ -40,4 +43,5 @@ class Submission(Section):
     resource: Line = "cpu"
     registers: Annotated[tuple[Name, ...], Field(max_length=2)] | None = None
     webhook: Url | None = None
+    files: dict[Name, Text | Folder] = Field({}, max_length=100)
     config: dict[str, Any]

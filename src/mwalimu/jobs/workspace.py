@@ -8,6 +8,7 @@
   jobs/<name>/           run/ (the run folder), log.txt, worker (whose process has it), answers/
   models/<name>/<job>/   what a job registered
   datasets/<sha256>.jsonl
+  given/<sha256>/        small files that came inside a submission, see `given`
   removed/               what was deleted, until the disk has let go of it
   answers/               the answers that ended jobs have bought, for all later ones
 """
@@ -63,6 +64,10 @@ class Workspace:
     @property
     def datasets(self) -> Path:
         return self.root / "datasets"
+
+    @property
+    def given(self) -> Path:
+        return self.root / "given"
 
     def job(self, name: str) -> Path:
         return self.root / "jobs" / checked_name(name)

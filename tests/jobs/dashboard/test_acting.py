@@ -64,6 +64,49 @@ def test_submits_what_differs_from_the_defaults_after_an_estimate(
     }
 
 
+def test_small_files_go_inside_the_submission(here: Running, opened: Opener) -> None:
+    """Chosen or written, and back from the text; the service takes them as they are sent."""
+    upload(here, "tickets", "train", 40)
+    page = opened(here, Role.SUBMITTER).open("/submit")
+    for section in ("generate", "prompts", "evaluate"):
+        page.locator("summary", has=page.get_by_text(section, exact=True)).click()
+    page.get_by_label("A file for generate.json_schema").set_input_files(
+        {"name": "any.json", "mimeType": "application/json", "buffer": b'{"type": "object"}'}
+    )
+    schema = page.get_by_label("generate.json_schema", exact=True)
+    expect(schema).to_have_value('{"type": "object"}')
+    page.get_by_label("A file for prompts.documents").set_input_files(
+        [
+            {"name": f"{name} of ours.md", "mimeType": "text/markdown", "buffer": name.encode()}
+            for name in ("one", "two")
+        ]
+    )
+    page.get_by_label("evaluate.tasks_file", exact=True).fill("intent:\n  metric: label match\n")
+    page.get_by_role("button", name="As text").click()
+    text = page.get_by_label("The submission as JSON")
+    asked = json.loads(text.input_value())
+    assert asked["files"] == {
+        "generate.json_schema.json": '{"type": "object"}',
+        "prompts.documents": {"one-of-ours.md": "one", "two-of-ours.md": "two"},
+        "evaluate.tasks_file.yaml": "intent:\n  metric: label match\n",
+    }
+    assert asked["config"]["generate"] == {"json_schema": "file:generate.json_schema.json"}
+    page.get_by_role("button", name="As text").click()
+    expect(schema).to_have_value('{"type": "object"}')
+    page.get_by_role("button", name="As text").click()
+    assert json.loads(text.input_value()) == asked
+    del asked["config"]["prompts"]
+    asked["config"] |= {"task": "generic", "data": {"train": "dataset:tickets"}}
+    asked["config"] |= {"teacher": {"model": "fake"}, "student": {"model": "phi-4-mini"}}
+    text.fill(json.dumps(asked))
+    page.get_by_role("button", name="Estimate").click()
+    page.get_by_role("button", name="Submit the job").click(timeout=30_000)
+    expect(page.locator(".badge")).to_have_text("○Queued")
+    (listed,) = here.service.store.jobs()
+    config = here.service.store.get(listed.name).spec.config
+    assert Path(config["generate"]["json_schema"]).read_text() == '{"type": "object"}'
+
+
 def test_a_submission_goes_from_the_form_to_text_and_back(desk: Running, opened: Opener) -> None:
     page = opened(desk, Role.SUBMITTER).open("/submit")
     page.get_by_label("data.train").fill("dataset:tickets")

@@ -125,6 +125,66 @@ def test_none_runs_from_the_address(here: Running, opened: Opener) -> None:
     tab.console.clear()
 
 
+@pytest.fixture(scope="module")
+def misnamed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Everything that has a name, by names that the service itself would never take."""
+    with running(tmp_path_factory.mktemp("service")) as found:
+        service = found.service
+        for number, payload in enumerate(PAYLOADS):
+            name = seeding.completed(service, f"job-{number}", "", owner=payload)
+            service.models.add(f"model-{number}", job=name, folder="x")
+            service.datasets.add(
+                f"data-{number}",
+                sha256=str(number),
+                rows=1,
+                size=1,
+                task="generic",
+                file=f"datasets/{number}.jsonl",
+                owner=payload,
+                place=lambda: None,
+            )
+            service.tokens.make(f"token-{number}", Role.VIEWER)
+            rename(found, number, payload)
+        yield found
+
+
+def rename(here: Running, number: int, payload: str) -> None:
+    """Past every check, as a damaged file would have it."""
+    with here.service.store.database.change() as db:
+        db.execute("PRAGMA defer_foreign_keys = ON")
+        for table, column, stem in (
+            *(("jobs", "name", "job"), ("events", "job", "job"), ("models", "job", "job")),
+            *(("models", "name", "model"), ("datasets", "name", "data")),
+            ("tokens", "name", "token"),
+        ):
+            db.execute(
+                f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (payload, f"{stem}-{number}")
+            )
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("/jobs?limit=200", "table"),
+        ("/models", "main"),
+        ("/datasets", "table"),
+        ("/admin", "main"),
+        ("/playground", "main"),
+        ("/compare", "main"),
+        ("/submit", "main"),
+    ],
+)
+def test_none_runs_from_a_name(place: str, shown: str, misnamed: Running, opened: Opener) -> None:
+    tab = opened(misnamed)
+    page = tab.open(place)
+    if place in ("/jobs?limit=200", "/models", "/datasets", "/admin"):
+        expect(page.locator(shown).first).to_contain_text(PAYLOADS[-1])
+    page.wait_for_timeout(300)
+    assert page.locator("main img, main script, main iframe, main object").count() == 0
+    assert all("status of 4" in line for line in tab.console), "no such name is asked for in vain"
+    tab.console.clear()
+
+
 def addresses(payload: str) -> list[str]:
     whole = quote(payload, safe="")
     return [

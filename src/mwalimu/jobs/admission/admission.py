@@ -1,13 +1,14 @@
 """A submission -> what a job is to do, or why not. Reads the rows of the store, changes nothing.
 
 No path from a stranger is followed: what a config names are datasets and models of the workspace,
-names of the registry and hub ids. `fields` holds the rules, one a field.
+texts of the submission itself, names of the registry and hub ids. `fields` holds the rules, one a
+field.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from mwalimu.data.record import Json
 from mwalimu.errors import ConfigError
 from mwalimu.jobs.admission.addresses import is_inner, is_within
 from mwalimu.jobs.admission.fields import Refusal, admitted
+from mwalimu.jobs.given import Texts, folder_of
 from mwalimu.jobs.records import RegisteredDataset, RegisteredModel, Spec
 from mwalimu.jobs.refusals import NotFound
 from mwalimu.jobs.submission import Submission
@@ -41,6 +43,7 @@ T = TypeVar("T")
 class Shelf:
     """The workspace as a config names it; `urls` and `webhook_hosts` are those that its
     owner allows, `resources` the kinds of slots there are, `uses` the versions that were asked for.
+    `files` came with the submission; those that its config names are `given`, to be `put`.
     """
 
     workspace: Workspace
@@ -50,6 +53,8 @@ class Shelf:
     webhook_hosts: tuple[str, ...] = ()
     resources: tuple[str, ...] = ("cpu",)
     uses: list[str] = field(default_factory=list)
+    files: Mapping[str, str | Texts] = field(default_factory=dict)
+    given: list[Texts] = field(default_factory=list)
 
     def require_resource(self, resource: str) -> None:
         """Raises ConfigError where a job would wait for ever."""
@@ -74,6 +79,24 @@ class Shelf:
         self.uses.append(f"model:{name}@{found.version}")
         return self.workspace.root.absolute() / found.folder
 
+    def file(self, name: str) -> Path:
+        """Raises Refusal."""
+        text = self.files.get(name)
+        if not isinstance(text, str):
+            raise Refusal(f"no text of `files` is called {name[:80]!r}", "add it, or mend the name")
+        return self._given({name: text}) / name
+
+    def folder(self, name: str) -> Path:
+        """Raises Refusal."""
+        texts = self.files.get(name)
+        if texts is None or isinstance(texts, str):
+            raise Refusal(f"no folder of `files` is called {name[:80]!r}", "give texts by name")
+        return self._given(texts)
+
+    def _given(self, texts: Texts) -> Path:
+        self.given.append(texts)
+        return folder_of(self.workspace, texts)
+
 
 def admit(submission: Submission, shelf: Shelf) -> Spec:
     """The job that a submission of a distillation means, every default in its config written out.
@@ -86,6 +109,7 @@ def admit(submission: Submission, shelf: Shelf) -> Spec:
         raise ConfigError("cannot be submitted so", where="kind", fix=fix)
     shelf.require_resource(submission.resource)
     require_bounded(submission.config)
+    shelf.files = submission.files
     try:
         asked = Config.model_validate(submission.config)
     except ValidationError as error:

@@ -40,6 +40,10 @@ class Place(Protocol):
 
     def model(self, reference: str) -> Path: ...
 
+    def file(self, name: str) -> Path: ...
+
+    def folder(self, name: str) -> Path: ...
+
 
 Rule = Callable[[Any, Place, Section], Any]
 """(value, place, the section that it is in) -> the value to take. Raises Refusal."""
@@ -117,6 +121,32 @@ def _dataset(value: Path, place: Place, section: Section) -> Path:
     if not reference.startswith("dataset:"):
         raise Refusal("is no dataset of the service", "upload the file, then name it dataset:NAME")
     return place.dataset(reference)
+
+
+def _schema(value: Path, place: Place, section: Section) -> Path:
+    return place.file(_given_name(value, ".json"))
+
+
+def _yaml(value: Path, place: Place, section: Section) -> Path:
+    """Never Python, which would be run."""
+    return place.file(_given_name(value, ".yaml", ".yml"))
+
+
+def _lines(value: Path, place: Place, section: Section) -> Path:
+    return place.file(_given_name(value, ".txt", ".jsonl"))
+
+
+def _folder(value: Path, place: Place, section: Section) -> Path:
+    return place.folder(_given_name(value))
+
+
+def _given_name(value: Path, *suffixes: str) -> str:
+    kind, _, name = str(value).partition(":")
+    if kind != "file" or "/" in name:
+        raise Refusal("is no file of the submission", "put it into `files`, and name it file:NAME")
+    if suffixes and not name.endswith(suffixes):
+        raise Refusal("is of another kind", f"name it {' or '.join(suffixes)}")
+    return name
 
 
 def _word(value: str, place: Place, section: Section) -> str:
@@ -205,15 +235,15 @@ RULES: Mapping[str, Rule] = {
     "DataConfig.traffic": _closed,
     "DataConfig.phone_region": _free,
     "PromptsConfig.seeds": _dataset,
-    "PromptsConfig.documents": _closed,
-    "PromptsConfig.personas": _closed,
-    "PromptsConfig.template": _closed,
+    "PromptsConfig.documents": _folder,
+    "PromptsConfig.personas": _lines,
+    "PromptsConfig.template": _yaml,
     "PromptsConfig.topics": _free,
     "PromptsConfig.system": _free,
     "SelectConfig.scores": _closed,
     "PrepareConfig.public_sets": _shipped_sets,
-    "GenerateConfig.json_schema": _closed,
-    "CurateConfig.json_schema": _closed,
+    "GenerateConfig.json_schema": _schema,
+    "CurateConfig.json_schema": _schema,
     "SpecialTokensConfig.extra": _free,
     "RefusalConfig.extra": _free,
     "LabelConfig.known": _free,
@@ -240,7 +270,7 @@ RULES: Mapping[str, Rule] = {
     "FinetuneConfig.track": _tracked,
     "EvaluateConfig.groups": _free,
     "EvaluateConfig.rubric": _free,
-    "EvaluateConfig.tasks_file": _closed,
+    "EvaluateConfig.tasks_file": _yaml,
     "EvaluateConfig.encoder": _closed,
     "LoadConfig.url": _own_url,
     "LoadConfig.model": _word,

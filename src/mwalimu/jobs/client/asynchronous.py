@@ -111,7 +111,8 @@ class AsyncClient:
 
     async def submit_with_files(self, submission: Json, *, base: Path) -> JobInfo:
         found = await asyncio.to_thread(files.rows_files, submission["config"], base)
-        return await self._result(plans.submit(submission, found))
+        whole = await asyncio.to_thread(files.with_texts, submission, base)
+        return await self._result(plans.submit(whole, found))
 
     async def upload_file(self, path: Path, *, task: str) -> DatasetInfo:
         found = await asyncio.to_thread(files.rows_file, "file", path)

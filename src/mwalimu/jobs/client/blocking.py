@@ -116,12 +116,13 @@ class Client:
         return self._result(plans.wait(name, timeout=timeout))
 
     def submit_with_files(self, submission: Json, *, base: Path) -> JobInfo:
-        """Files of rows that its config names, from the folder `base`, are uploaded first.
+        """Files of rows that its config names, from the folder `base`, are uploaded first; schemas,
+        personas, documents and graders go along.
 
         Raises ConfigError for a file or folder that the service does not take.
         """
         found = files.rows_files(submission["config"], base)
-        return self._result(plans.submit(submission, found))
+        return self._result(plans.submit(files.with_texts(submission, base), found))
 
     def upload_file(self, path: Path, *, task: str) -> DatasetInfo:
         """Under a name for its content, unless the service has it."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from mwalimu.data.record import Json
 from mwalimu.errors import MissingDependency
 from mwalimu.jobs.client.pinning import own_certificate
+from mwalimu.jobs.given import sweep
 from mwalimu.jobs.hosting.listening import local_url, public_url, resolved
 from mwalimu.jobs.hosting.shipped import put_quickstart
 from mwalimu.jobs.playground.playing import Playground
@@ -147,6 +148,7 @@ def keep_house(workspace: Workspace, store: JobStore) -> None:
     for name in store.expire(remove=workspace.remove_job):
         note(f"{name}: ended too long ago, removed")
     Outbox(store.database).expire(store.retention_days)
+    sweep(workspace, store.given())
 
 
 def note(line: str) -> None:

@@ -6,6 +6,7 @@ to another, is refused by `LostLease`, and it has to end.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ DAY_S = 86_400.0
 
 Remove = Callable[[str], object]
 
+_GIVEN = re.compile("/given/([0-9a-f]{64})")
 _STEPS = {State.PREPARING, State.RUNNING, State.FINALIZING, *ENDED}  # those of a worker
 
 
@@ -245,6 +247,15 @@ class JobStore:
         """Its number, 0 before the first."""
         with self.database.read() as db:
             return events.newest(db)
+
+    def given(self) -> set[str]:
+        """The folders of `given` that a job, or what a model is graded by, names."""
+        with self.database.read() as db:
+            rows = db.execute(
+                "SELECT spec FROM jobs WHERE instr(spec, '/given/') UNION ALL"
+                " SELECT properties FROM models WHERE instr(properties, '/given/')"
+            )
+            return {name for (text,) in rows for name in _GIVEN.findall(text)}
 
     def standing(self, owner: str) -> tuple[Quota, Used]:
         """What the owner may have, and has."""

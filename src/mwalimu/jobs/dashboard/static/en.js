@@ -253,6 +253,7 @@ export default {
   "submit.raw": "As text",
   "submit.text": "The submission as JSON",
   "submit.text.about": "The same that the form says. `config` is that of distill.yaml.",
+  "submit.file.one": "A file for {path}",
   "submit.left": "The form has no field for {paths}; keep to the text",
   "submit.estimate": "Estimate",
   "submit.estimating": "Estimating…",

@@ -15,6 +15,16 @@ const FIRST = [
 ];
 const REQUIRED = new Set(["task", "teacher.model", "student.model"]);
 
+/** What goes along as a text, by the ending of its name; of "" several, as a folder. */
+const ALONG = {
+  "prompts.personas": ".txt",
+  "prompts.template": ".yaml",
+  "prompts.documents": "",
+  "generate.json_schema": ".json",
+  "curate.json_schema": ".json",
+  "evaluate.tasks_file": ".yaml",
+};
+
 /** What the service refuses from anybody: docs/service.md. */
 const NEVER = /(^|\.)(trust_remote_code|api_key_env|base_url)$/;
 
@@ -66,12 +76,28 @@ const skipped = (path) => FIRST.includes(path) || NEVER.test(path);
 const firstLine = (text) => text.split("\n")[0];
 
 function made(path, found, controls, names) {
-  const control = controlFor(found, names(path));
+  const along = path in ALONG;
+  const control = along ? el("textarea", { rows: 1 }) : controlFor(found, names(path));
   control.name = path;
   control.required = REQUIRED.has(path);
-  control.dataset.kind = kindOf(found);
+  control.dataset.kind = along ? "along" : kindOf(found);
   controls.set(path, control);
-  return field(path, control, found.description && firstLine(found.description));
+  const element = field(path, control, found.description && firstLine(found.description));
+  if (along) element.append(chooser(path, control));
+  return element;
+}
+
+/** Reads files of this machine into the control: one as it is, documents as JSON by name. */
+function chooser(path, control) {
+  const one = ALONG[path] !== "";
+  const read = async ({ target: { files } }) => {
+    const texts = await Promise.all([...files].map((file) => file.text()));
+    const byName = texts.map((text, at) => [files[at].name.replace(/[^A-Za-z0-9._-]/g, "-"), text]);
+    control.value = one ? (texts[0] ?? "") : JSON.stringify(Object.fromEntries(byName), null, 1);
+    control.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  const label = t("submit.file.one", { path });
+  return el("input", { type: "file", multiple: !one, "aria-label": label, on: { change: read } });
 }
 
 function kindOf({ enum: choices, type }) {
@@ -148,8 +174,13 @@ function valueOf(path, control) {
   const text = control.value.trim();
   if (text === "" || (text === control.placeholder && !control.required)) return undefined;
   const { kind } = control.dataset;
+  if (kind === "along") return `file:${path}${ALONG[path]}`;
   if (kind === "string") return text;
   if (kind === "integer" || kind === "number") return Number(text);
+  return parsed(path, text);
+}
+
+function parsed(path, text) {
   try {
     return JSON.parse(text);
   } catch {
@@ -157,18 +188,37 @@ function valueOf(path, control) {
   }
 }
 
+/** The texts that go along, by the names that the config has for them. Throws RangeError. */
+export function filesOf(controls) {
+  const written = Object.entries(ALONG).filter(([path]) => controls.get(path)?.value.trim());
+  return Object.fromEntries(
+    written.map(([path, ending]) => {
+      const { value } = controls.get(path);
+      return [path + ending, ending ? value : parsed(path, value)];
+    }),
+  );
+}
+
 function set(config, [key, ...rest], value) {
   if (rest.length) set((config[key] ??= {}), rest, value);
   else config[key] = value;
 }
 
-/** Puts a config into the controls; what has no control stays out, and its path is returned. */
-export function fillIn(controls, config) {
+/**
+ * Puts a config and the files it names into the controls; what has no control stays out, and its
+ * path is returned.
+ */
+export function fillIn(controls, config, files = {}) {
   for (const control of controls.values()) control.value = "";
   const left = [];
+  const along = (value) => {
+    const found = files[String(value).replace(/^file:/, "")] ?? "";
+    return typeof found === "string" ? found : JSON.stringify(found, null, 1);
+  };
   const walk = (value, path) => {
     const control = controls.get(path);
-    if (control) control.value = control.dataset.kind === "string" ? value : JSON.stringify(value);
+    if (control?.dataset.kind === "along") control.value = along(value);
+    else if (control) control.value = control.dataset.kind === "string" ? value : JSON.stringify(value);
     else if (value !== null && typeof value === "object" && !Array.isArray(value))
       for (const key of Object.keys(value)) walk(value[key], path ? `${path}.${key}` : key);
     else left.push(path);

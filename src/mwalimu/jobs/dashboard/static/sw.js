@@ -255,6 +255,7 @@ export default {
   "submit.raw": "Kama maandishi",
   "submit.text": "Ombi kama JSON",
   "submit.text.about": "Sawa na fomu. `config` ni ile ya distill.yaml.",
+  "submit.file.one": "Faili ya {path}",
   "submit.left": "Fomu haina nafasi ya {paths}; endelea na maandishi",
   "submit.estimate": "Kadiria",
   "submit.estimating": "Inakadiria…",

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from mwalimu.config import build_config
 from mwalimu.jobs.admission.admission import admit
+from mwalimu.jobs.given import put
 from mwalimu.jobs.http.access import GuardedRoute, require_owner_of
 from mwalimu.jobs.http.asked import Limit, NamePath
 from mwalimu.jobs.http.documented import created, good, nothing
@@ -15,7 +16,7 @@ from mwalimu.jobs.http.service import Here, Service, Who
 from mwalimu.jobs.http.threads import at_length
 from mwalimu.jobs.http.told import JobsTold, JobTold, job_told, tell
 from mwalimu.jobs.paging import PAGE
-from mwalimu.jobs.records import Job, Kind
+from mwalimu.jobs.records import Job, Kind, Spec
 from mwalimu.jobs.states import State
 from mwalimu.jobs.submission import Name, Submission
 
@@ -31,7 +32,7 @@ def submit(
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Response:
     """Queued as soon as this answers; sent again with the same key, it is the same job."""
-    spec = admit(asked, here.shelf())
+    spec = _admitted(asked, here)
     job = here.store.submit(spec, owner=who.name, name=asked.name, key=idempotency_key)
     request.scope["touched"] = job.name
     return tell(_told(here, job), 201)
@@ -46,9 +47,18 @@ async def estimate(asked: Submission, here: Here, request: Request) -> Response:
 def _estimated(asked: Submission, here: Service) -> Response:
     from mwalimu.api import estimate as estimate_job
 
-    spec = admit(asked, here.shelf())
+    spec = _admitted(asked, here)
     config = build_config(spec.config, base=here.workspace.nowhere)
     return tell(estimate_job(config, store=here.workspace.answers).to_json())
+
+
+def _admitted(asked: Submission, here: Service) -> Spec:
+    """With the files that came along in their place."""
+    shelf = here.shelf()
+    spec = admit(asked, shelf)
+    for texts in shelf.given:
+        put(here.workspace, texts)
+    return spec
 
 
 @router.get("/v1/jobs", responses=good(JobsTold))

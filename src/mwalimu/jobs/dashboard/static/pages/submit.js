@@ -3,7 +3,7 @@
 import { ask } from "../api.js";
 import { el, put } from "../dom.js";
 import { estimate } from "../estimate.js";
-import { configOf, fillIn, schemaForm } from "../form.js";
+import { configOf, filesOf, fillIn, schemaForm } from "../form.js";
 import { t } from "../i18n.js";
 import { go, heading, pageTitle } from "../router.js";
 import { attempt, button, field, note, problem, section, told } from "../widgets.js";
@@ -149,6 +149,7 @@ function submission(view) {
     resource: resource.value.trim(),
     priority: Number(priority.value),
     webhook: webhook.value.trim(),
+    files: filesOf(view.form.controls),
     config: configOf(view.form.controls),
   };
   return Object.fromEntries(
@@ -175,14 +176,14 @@ function swap(view) {
   });
 }
 
-function takeBack(view, { config = {}, tags = {}, registers = [], ...rest }) {
+function takeBack(view, { config = {}, files = {}, tags = {}, registers = [], ...rest }) {
   const { controls } = view.job;
   for (const [key, control] of Object.entries(controls)) control.value = rest[key] ?? "";
   controls.tags.value = Object.entries(tags)
     .map((pair) => pair.join("="))
     .join(", ");
   controls.registers.value = registers.join(", ");
-  const left = fillIn(view.form.controls, config);
+  const left = fillIn(view.form.controls, config, files);
   if (left.length) throw new RangeError(t("submit.left", { paths: left.join(", ") }));
 }
 
