@@ -21,6 +21,7 @@ from mwalimu.run import Run
 if TYPE_CHECKING:
     from mwalimu.finetune.teacher.white_box import WhiteBox
     from mwalimu.pipeline import Progress
+    from mwalimu.teachers.factory import Build
 
 TEACHER, BEFORE, DISTILLED = "teacher", "student-before", "student-distilled"
 LABELS, TEXT = "student-labels", "student-text"
@@ -40,6 +41,7 @@ class Arms:
         validation: Iterable[Record],
         stage_fingerprint: str,
         progress: Progress,
+        build: Build | None = None,
     ) -> None:
         self.config = config
         self.run = run
@@ -49,6 +51,7 @@ class Arms:
         self.validation = validation
         self.stage_fingerprint = stage_fingerprint
         self.progress = progress
+        self.build = build
 
     def built(self) -> list[Arm]:
         """Text alone is an arm of its own only where the objective hears more than text."""
@@ -133,6 +136,7 @@ class Arms:
             run_id=self.run.id,
             on_progress=self.progress,
             validation=self.validation,
+            build=self.build,
         )
         answers = {o.record.id: o.text for o in outcomes}
         usd_per_1k = None if usd is None else usd / len(outcomes) * 1000

@@ -27,6 +27,7 @@ from mwalimu.run import Run, atomic_writer, launched, write_json
 if TYPE_CHECKING:
     from mwalimu.finetune.watching.lr_finder import Found
     from mwalimu.preparation.screening import Sources
+    from mwalimu.teachers.factory import Build
 
 Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, total, note)."""
@@ -95,6 +96,13 @@ class Pipeline:
             return prompts
         return prepared_prompts(self.run, self.asked.task, prompts)
 
+    @cached_property
+    def build(self) -> Build:
+        """How the teachers are built: here, or on the nodes of a cluster."""
+        from mwalimu.scale import builder_of
+
+        return builder_of(self.asked.scale)
+
     def execute(self) -> dict[str, Any]:
         """Every stage that is not done yet; returns the evaluation's summary.
 
@@ -131,6 +139,7 @@ class Pipeline:
             self.store,
             stage_fingerprint=wanted,
             on_progress=self.progress,
+            build=self.build,
         )
         return dict(ledger["prompts"])
 
@@ -181,6 +190,7 @@ class Pipeline:
             self.prompts.get("validation"),
             stage_fingerprint=wanted,
             on_progress=self.progress,
+            build=self.build,
         )
 
     def curate(self) -> dict[str, Any]:
@@ -196,7 +206,7 @@ class Pipeline:
             self.config,
             self.run,
             gold=self.inputs.held_out.get("labelled", ()),
-            ask=scorer(self.config, self.store, self.run.id, self.progress),
+            ask=scorer(self.config, self.store, self.run.id, self.progress, self.build),
             stage_fingerprint=wanted,
             on_progress=self.progress,
         )
@@ -263,6 +273,7 @@ class Pipeline:
             validation=self.prompts.get("validation", ()),
             stage_fingerprint=answers,
             progress=self.progress,
+            build=self.build,
         )
         return evaluate(
             self.config,
@@ -272,7 +283,7 @@ class Pipeline:
             stage_fingerprint=wanted,
             answers_fingerprint=answers,
             on_progress=self.progress,
-            judge=comparer(self.config, self.store, self.run.id, self.progress),
+            judge=comparer(self.config, self.store, self.run.id, self.progress, self.build),
         )
 
     def harness(
