@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 from mwalimu.config import ScaleConfig
 from mwalimu.errors import ConfigError, MissingDependency
 
+LOOPBACK_ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""At 0 the node's address is 127.0.0.1, on any system; Ray reads it when it is imported."""
+
 
 class Need(NamedTuple):
     """What one worker reserves on its node, logically: Ray counts, it does not fence."""
@@ -25,21 +28,22 @@ class Need(NamedTuple):
 def connect(scale: ScaleConfig) -> Any:
     """The module `ray`, connected; once in a process, whose end is the connection's.
 
-    A cluster that is started here listens on the loopback interface alone, without a dashboard,
-    and tells nobody of its use.
+    A cluster that is started here listens on the loopback interface alone, wants a token of
+    whoever calls, has no dashboard, and tells nobody of its use.
 
     Raises:
         MissingDependency: the extra `ray` is not installed.
         ConfigError: nothing answers at `scale.address`, or only another version.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if scale.address is None:
+        os.environ.setdefault(LOOPBACK_ALONE, "0")
     ray = _import_ray()
     if ray.is_initialized():
         return ray
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if scale.address is None:
-        alone: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        ray.init(address="local", **alone, **quiet)
+        ray.init(address="local", include_dashboard=False, **quiet)
         return ray
     try:
         ray.init(address=scale.address, **quiet)
