@@ -11,11 +11,10 @@ import pytest
 from mwalimu.errors import ConfigError, TeacherRefusesKey, TeacherUnreachable
 from mwalimu.scale import pool as pool_module
 from mwalimu.scale.pool import Pool
-from mwalimu.scale.worker import Facts
-from mwalimu.teachers.base import Message, Reply, Request, RowError, Sampling, TransientError
+from mwalimu.teachers.base import Reply, RowError, TransientError
 
-FACTS = Facts("tiny", "1")
-ASKED = [Request("tiny", (Message("user", "hi"),), Sampling())]
+FACTS, OTHERS = ("tiny", "1"), ("tiny", "2")
+ASKED = "what is asked"
 
 
 class Lost(Exception):
@@ -38,7 +37,7 @@ class Actor:
         self.under_way = self.most = 0
         self.gate = asyncio.Event()
         self.gate.set()
-        self.open, self.send = Remote(self._open), Remote(self._send)
+        self.open, self.work = Remote(self._open), Remote(self._work)
 
     async def _open(self) -> Any:
         found = self.opens[min(self.opened, len(self.opens) - 1)]
@@ -46,7 +45,7 @@ class Actor:
         await asyncio.sleep(0)
         return _said(found)
 
-    async def _send(self, requests: Sequence[Request]) -> Any:
+    async def _work(self, asked: Any) -> Any:
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         await self.gate.wait()
@@ -77,15 +76,20 @@ def with_pool(
     async def go() -> None:
         actors = make()
         rest = iter(actors)
-        pool = Pool(
-            lambda: next(rest), workers=len(actors), places=places, lost=(Lost,), away_s=away_s
-        )
         killed: list[Any] = []
+        pool = Pool(
+            lambda: next(rest),
+            killed.append,
+            workers=len(actors),
+            places=places,
+            lost=(Lost,),
+            away_s=away_s,
+        )
         try:
             await work(pool, actors)
         finally:
-            await pool.close(killed.append)
-        assert len(killed) in (0, len(actors))
+            await pool.close()
+        assert killed == actors
 
     asyncio.run(asyncio.wait_for(go(), 60))
 
@@ -206,10 +210,12 @@ def test_a_node_with_another_model_stops_the_run() -> None:
         await pool.open()
         while pool._opening:
             await asyncio.sleep(0)
-        with pytest.raises(ConfigError, match="answers as tiny by version 1, another as tiny by"):
+        with pytest.raises(
+            ConfigError, match=r"one node has \('tiny', '1'\), another \('tiny', '2'\)"
+        ):
             await pool.call(ASKED)
 
-    with_pool(work, lambda: [Actor(0), Actor(1, [Facts("tiny", "2")])])
+    with_pool(work, lambda: [Actor(0), Actor(1, [OTHERS])])
 
 
 def test_a_server_that_is_away_when_a_worker_returns_is_waited_for() -> None:

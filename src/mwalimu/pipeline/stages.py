@@ -218,10 +218,11 @@ class Pipeline:
         wanted = self.fingerprints.signals()
         if done := self._skipped("signals", wanted):
             return done
+        from mwalimu.scale import scorer_builder_of
         from mwalimu.synthesis.capture.capture import capture
         from mwalimu.synthesis.capture.scorers import build_scorer
 
-        scorer = build_scorer(self.config, self.store)
+        scorer = build_scorer(self.config, self.store, scorer_builder_of(self.config.scale))
         return capture(
             self.config, self.run, scorer, stage_fingerprint=wanted, on_progress=self.progress
         )
@@ -259,22 +260,26 @@ class Pipeline:
         if done := self._skipped("evaluate", wanted):
             return done
         self._screen()  # the test file may be another than when the prompts were asked
-        from mwalimu.arms import Arms
+        from mwalimu.arms import Arms, train_ahead
         from mwalimu.evaluation.evaluate import evaluate
         from mwalimu.judging import comparer
+        from mwalimu.scale import spread
 
         test = self.inputs.held_out["test"][: self.config.evaluate.max_rows]
+        labelled = self.inputs.held_out.get("labelled", [])
         arms = Arms(
             self.config,
             self.run,
             self.store,
-            labelled=self.inputs.held_out.get("labelled", []),
+            labelled=labelled,
             test=test,
             validation=self.prompts.get("validation", ()),
             stage_fingerprint=answers,
             progress=self.progress,
             build=self.build,
         )
+        told = (self.run.root.resolve(), self.store.resolve(), labelled, answers)
+        spread(self.config, train_ahead, [(*told, *one) for one in arms.trainings()])
         return evaluate(
             self.config,
             self.run,

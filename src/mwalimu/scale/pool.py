@@ -8,13 +8,12 @@ it gets new ones when Ray has made it again, on whatever node, and it is open.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from mwalimu.errors import ConfigError, TeacherError, TeacherUnreachable
-from mwalimu.scale.worker import Facts
-from mwalimu.teachers.base import Reply, Request, TransientError
+from mwalimu.errors import ConfigError, MwalimuError, TeacherUnreachable
+from mwalimu.teachers.base import TransientError
 
 PAUSE_S, PAUSE_CAP_S = 0.2, 5.0  # between two tries to open a worker
 HOPELESS = 8  # tries to open a worker before any was ever open
@@ -26,15 +25,16 @@ class Place(NamedTuple):
 
 
 class Pool:
-    """`start` makes an actor (`TeacherWorker`); `lost` are the errors that say that one is gone.
+    """`start` makes an actor with `open()`, which says facts, and `work(asked)` (see `worker.py`).
 
-    `facts` has to be what every worker says of itself. `away_s`: how long a call waits for a place
-    while no worker is there.
+    The facts have to be those of every worker. `lost` are the errors that say that an actor is
+    gone. `away_s`: how long a call waits for a place while no worker is there.
     """
 
     def __init__(
         self,
         start: Callable[[], Any],
+        kill: Callable[[Any], None],
         *,
         workers: int,
         places: int,
@@ -42,22 +42,23 @@ class Pool:
         away_s: float,
     ) -> None:
         self.start = start
+        self.kill = kill
         self.places = places
         self.lost = lost
         self.away_s = away_s
         self.lives = [0] * workers
-        self.facts: Facts | None = None
+        self.facts: Any = None
         self._actors: list[Any] = []
         self._free: asyncio.Queue[Place] = asyncio.Queue()
         self._opening: set[asyncio.Task[None]] = set()
-        self._first: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
-        self._fatal: TeacherError | ConfigError | None = None
+        self._first: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._fatal: MwalimuError | None = None
 
-    async def open(self) -> Facts:
-        """Returns when the first worker is ready; the others come when they are.
+    async def open(self) -> Any:
+        """The facts, when the first worker is ready; the others come when they are.
 
         Raises:
-            TeacherError: what the first to say something says.
+            MwalimuError: what the first to say something says.
             TeacherUnreachable: the workers die before they are ready.
         """
         self._actors = [self.start() for _ in self.lives]
@@ -65,12 +66,12 @@ class Pool:
             self._open_again(worker)
         return await self._first
 
-    async def call(self, requests: Sequence[Request]) -> Sequence[Reply]:
-        """Raises TransientError when the worker dies meanwhile, and what its teacher raises."""
+    async def call(self, asked: Any) -> Any:
+        """Raises TransientError when the worker dies meanwhile, and what it returns as an error."""
         place = await self._place()
         actor = self._actors[place.worker]
         try:
-            result = await actor.send.remote(requests)
+            result = await actor.work.remote(asked)
         except self.lost as error:
             self._lose(place)
             raise TransientError(f"its worker was lost ({_kind(error)})", ambiguous=True) from None
@@ -80,16 +81,15 @@ class Pool:
         self._free.put_nowait(place)
         if isinstance(result, Exception):
             raise result
-        replies: Sequence[Reply] = result
-        return replies
+        return result
 
-    async def close(self, kill: Callable[[Any], None]) -> None:
+    async def close(self) -> None:
         for task in self._opening:
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
         for actor in self._actors:
             with suppress(*self.lost):
-                kill(actor)
+                self.kill(actor)
 
     async def _place(self) -> Place:
         """The first free one of a worker that still lives."""
@@ -119,7 +119,7 @@ class Pool:
         tries, pause_s = 0, PAUSE_S
         while True:
             found = await self._asked_to_open(worker)
-            if isinstance(found, Facts):
+            if not isinstance(found, Exception):
                 self._welcome(worker, found)
                 return
             tries += 1
@@ -128,14 +128,13 @@ class Pool:
             await asyncio.sleep(pause_s)
             pause_s = min(PAUSE_CAP_S, 2 * pause_s)
 
-    async def _asked_to_open(self, worker: int) -> Facts | Exception:
+    async def _asked_to_open(self, worker: int) -> Any:
         try:
-            found: Facts | Exception = await self._actors[worker].open.remote()
+            return await self._actors[worker].open.remote()
         except self.lost as error:
             return error
-        return found
 
-    def _welcome(self, worker: int, facts: Facts) -> None:
+    def _welcome(self, worker: int, facts: Any) -> None:
         self.facts = self.facts or facts
         if facts != self.facts:
             self._fail(_differs(self.facts, facts))
@@ -152,7 +151,7 @@ class Pool:
             isinstance(error, TeacherUnreachable) and self.facts is not None
         )
         if not passing:
-            assert isinstance(error, TeacherError | ConfigError), error
+            assert isinstance(error, MwalimuError), error
             self._fail(error)
         elif self.facts is None and tries >= HOPELESS:
             self._fail(
@@ -164,16 +163,15 @@ class Pool:
             )
         return self._fatal is not None
 
-    def _fail(self, error: TeacherError | ConfigError) -> None:
+    def _fail(self, error: MwalimuError) -> None:
         self._fatal = error
         if not self._first.done():
             self._first.set_exception(error)
 
 
-def _differs(first: Facts, other: Facts) -> ConfigError:
-    ours, theirs = (f"{f.model} by version {f.version}" for f in (first, other))
+def _differs(first: Any, other: Any) -> ConfigError:
     return ConfigError(
-        f"one node answers as {ours}, another as {theirs}",
+        f"one node has {first}, another {other}",
         where="scale",
         fix="give all nodes the same files and the same version of mwalimu",
     )
