@@ -15,7 +15,6 @@ import json
 import random
 import tempfile
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -30,7 +29,7 @@ LIMIT_S = 600.0
 class Seen:
     """Of one job. `allowed` is what may have been in flight at its kills."""
 
-    kills: Counter[str] = field(default_factory=Counter)
+    kills: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VICTIMS, 0))
     allowed: int = 0
     lost: int = 0
     repeated: int = 0
@@ -53,13 +52,13 @@ def main() -> None:
         scratch = Path(name)
         wanted = undisturbed(scratch / "whole", args)
         chance = random.Random(args.seed)
-        while (left := args.kills - sum(job.kills.total() for job in jobs)) > 0:
+        while (left := args.kills - sum(sum(job.kills.values()) for job in jobs)) > 0:
             folder = scratch / f"job{len(jobs)}"
             jobs.append(Chaos(nodes, args, chance, folder).one(left, wanted))
             print(f"job {len(jobs)}: {asdict(jobs[-1])}", flush=True)
-    kills = sum((job.kills for job in jobs), Counter[str]())
+    kills = {victim: sum(job.kills[victim] for job in jobs) for victim in VICTIMS}
     print(
-        f"{kills.total()} kills ({dict(kills)}) over {len(jobs)} jobs of {args.rows} prompts: "
+        f"{sum(kills.values())} kills ({kills}) over {len(jobs)} jobs of {args.rows} prompts: "
         f"{sum(job.lost for job in jobs)} lost, {sum(job.repeated for job in jobs)} asked again of "
         f"{sum(job.allowed for job in jobs)} that may have been in flight, "
         f"{sum(job.same for job in jobs)} of {len(jobs)} with the same bytes"
@@ -97,7 +96,7 @@ class Chaos:
             job.prepare()
             client = job.start()
             while client.running():
-                if self._waited(client, teacher) and self.seen.kills.total() < most:
+                if self._waited(client, teacher) and sum(self.seen.kills.values()) < most:
                     client = self._kill(client, job)
             if client.wait(60.0):
                 raise SystemExit(job.log())

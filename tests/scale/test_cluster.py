@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mwalimu.config import ScaleConfig, TeacherConfig
+from mwalimu.config import ScaleConfig, TeacherConfig, build_config
 from mwalimu.errors import ConfigError, MissingDependency
+from mwalimu.pipeline.fingerprints import Fingerprints
+from mwalimu.run import Run
 from mwalimu.scale import builder_of, scorer_builder_of
 from mwalimu.scale.cluster import Cluster, Need
 from mwalimu.synthesis.capture.scorers import model_scorer
@@ -81,3 +84,21 @@ def test_no_key_is_handed_to_ray(secret: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="would be handed to Ray") as caught:
         Cluster(RAY).pool(object, config, need=Need(1, 0), workers=1, places=1, away_s=1.0)
     assert "sk-secret" not in str(caught.value)
+
+
+def test_no_stage_depends_on_where_it_ran(tmp_path: Path) -> None:
+    rows = tmp_path / "train.jsonl"
+    rows.write_text('{"id": "a", "prompt": "hello"}\n', encoding="utf-8")
+    raw = {
+        "task": "generic",
+        "data": {"train": str(rows)},
+        "teacher": {"model": "fake"},
+        "student": {"model": "none"},
+    }
+    run = Run(tmp_path / "run")
+    found = set()
+    for scale in ("local", {"engine": "ray", "workers": 3, "gpus_per_worker": 1}):
+        config = build_config(raw | {"scale": scale}, base=tmp_path)
+        prints = Fingerprints(config, run)
+        found.add((prints.prepare({}), prints.generate({"train": "x"})))
+    assert len(found) == 1
