@@ -24,6 +24,7 @@ ROWS = (
         "scale",
         "serving",
         "shipping",
+        "upkeep",
     },
     {"pipeline"},
     {"api"},

@@ -19,6 +19,7 @@ from mwalimu.commands import (
     service_jobs,
     signals,
     stages,
+    upkeep,
 )
 
 app = typer.Typer(
@@ -29,8 +30,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (jobs, stages, export, serve, server, looking, signals, data):
+for group in (jobs, stages, export, serve, server, looking, signals, data, upkeep):
     app.add_typer(group.app)
+app.add_typer(upkeep.top)
 app.add_typer(service_jobs.app, name="jobs")
 
 STOPPED = 130  # by Ctrl-C; typer makes a KeyboardInterrupt an exit with this code

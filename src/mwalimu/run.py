@@ -50,6 +50,17 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def fsync_tree(folder: Path) -> None:
+    """All that is in it, and itself."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            fsync_folder(path)
+            continue
+        with open(path, "rb") as handle:
+            os.fsync(handle.fileno())
+    fsync_folder(folder)
+
+
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears under `path` whole, or not at all."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from mwalimu.run import disk_errors, fsync_folder
+from mwalimu.run import disk_errors, fsync_folder, fsync_tree
 
 _DTYPES = {
     torch.float64: "F64",
@@ -103,16 +103,6 @@ def _contents(tensors: Iterable[torch.Tensor]) -> Iterator[memoryview]:
     for tensor in tensors:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         yield flat.view(torch.uint8).numpy().data
-
-
-def fsync_tree(folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir():
-            fsync_folder(path)
-            continue
-        with open(path, "rb") as handle:
-            os.fsync(handle.fileno())
-    fsync_folder(folder)
 
 
 def _remove(folder: Path) -> None:

@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS spend (run BLOB PRIMARY KEY, requests INTEGER, answer
 CREATE TABLE IF NOT EXISTS state (end INTEGER);
 """
 TABLES = ("answers", "open", "spend", "state")
+FILE = "index.sqlite3"
 
 
 class Spend(NamedTuple):
@@ -193,7 +194,7 @@ class StoredKeys(Index):
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "index.sqlite3"
+        path = folder / FILE
         # A log beside it belongs to a run under way or to a killed one. SQLite would make those
         # files where they are missing, unless it is told that nobody writes.
         live = all(Path(f"{path}{suffix}").exists() for suffix in ("-wal", "-shm"))
@@ -214,7 +215,11 @@ class StoredKeys(Index):
 
     def holds(self, key: str) -> bool:
         """Whether the answer to the request of this key (hex) is known to be in the store."""
+        return self.place(bytes.fromhex(key)) is not None
+
+    def place(self, key: bytes) -> tuple[int, int] | None:
+        """Offset and length of an answer in the segment; None where it is not known."""
         try:
-            return self.find(bytes.fromhex(key)) is not None
+            return self.find(key)
         except sqlite3.DatabaseError:
-            return False
+            return None

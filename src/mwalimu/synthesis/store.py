@@ -16,16 +16,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from mwalimu.data.seen import MaybeMet
 from mwalimu.errors import RunError
 from mwalimu.run import disk_errors, exclusive, fsync_folder
 from mwalimu.synthesis.frames import ANSWER, HEAD, SENT, UNBILLED, Cost, Frame, pack, read_frames
-from mwalimu.synthesis.index import Fold, Index, Spend
+from mwalimu.synthesis.index import FILE, Fold, Index, Spend
 
 MAGIC = b"mwalimu answers 2\n"
 SEGMENT = "segment-000001.log"
@@ -56,7 +56,7 @@ class AnswerStore:
             with disk_errors(folder):
                 self._file = _open_segment(folder / SEGMENT)
                 stack.callback(os.close, self._file)
-                self._index = Index(folder / "index.sqlite3")
+                self._index = Index(folder / FILE)
                 stack.callback(self._index.close)
                 self.end = self._catch_up()
                 self._indexed.update(self._index.keys())
@@ -166,7 +166,7 @@ class AnswerStore:
             start = len(MAGIC)
         end = start
         fold = Fold()
-        for frame in _stored_frames(self._file, start, size):
+        for frame in stored_frames(self._file, start, size):
             end = frame.offset + frame.length
             fold.add(*frame)
             if fold.frames >= INDEX_EVERY:
@@ -185,17 +185,33 @@ def read_answers(folder: Path) -> Iterator[Stored]:
     Raises:
         RunError: it is no answer store.
     """
-    path = folder / SEGMENT
-    if not path.exists():
-        raise RunError("holds no answers", where=str(folder), fix="check the path")
-    with open(path, "rb") as handle:
-        if handle.read(len(MAGIC)) != MAGIC:
-            raise _other_version(path)
+    with open_for_reading(folder / SEGMENT) as handle:
         descriptor = handle.fileno()
-        for frame in _stored_frames(descriptor, len(MAGIC), os.fstat(descriptor).st_size):
+        for frame in stored_frames(descriptor, len(MAGIC), os.fstat(descriptor).st_size):
             if frame.kind == ANSWER:
                 raw = os.pread(descriptor, frame.length, frame.offset)
                 yield Stored(frame.key.hex(), frame.cost, raw)
+
+
+def has_answers(folder: Path) -> bool:
+    """Whether a store was begun there; perhaps none has come yet."""
+    segment = folder / SEGMENT
+    return segment.exists() and segment.stat().st_size >= len(MAGIC)
+
+
+@contextmanager
+def open_for_reading(segment: Path) -> Iterator[IO[bytes]]:
+    """The segment of a store that another process may be writing.
+
+    Raises:
+        RunError: there is none, or it is of another version.
+    """
+    if not has_answers(segment.parent):
+        raise RunError("holds no answers", where=str(segment.parent), fix="check the path")
+    with open(segment, "rb") as handle:
+        if handle.read(len(MAGIC)) != MAGIC:
+            raise _other_version(segment)
+        yield handle
 
 
 def _other_version(path: Path) -> RunError:
@@ -225,7 +241,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
         written += os.write(descriptor, memoryview(data)[written:])
 
 
-def _stored_frames(descriptor: int, start: int, size: int) -> Iterator[Frame]:
+def stored_frames(descriptor: int, start: int, size: int) -> Iterator[Frame]:
     """Every whole frame between `start` and `size`, read in pieces."""
     piece, position = 1 << 22, start
     while position < size:

@@ -1,0 +1,1 @@
+"""Run folders after a crash, a full disk or a year: looked at, mended, made smaller, copied."""

@@ -1,0 +1,118 @@
+"""How far a run is, from its folder alone: the run may be going on, or long over."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mwalimu.errors import RunError
+from mwalimu.run import STAGES, Run
+from mwalimu.synthesis.index import StoredKeys
+
+_SHOWN = 4  # figures of a finished stage's summary
+
+
+def status(root: Path, answers: Path) -> Iterator[str]:
+    """A line a stage: done with its main figures, in work and how far, or waiting.
+
+    Published files are trusted by the manifest's word, without hashing them.
+
+    Raises:
+        RunError: there is no manifest, or it cannot be read.
+    """
+    if not (root / "run.json").is_file():
+        raise RunError("is no run folder", where=str(root), fix="check the path")
+    run, working = Run(root), _is_held(root)
+    config = run.manifest.get("config") or {}
+    done = run.manifest["stages"]
+    ahead = [name for name in _asked(config) if name not in done]
+    yield f"{root}: {_in_words(ahead, working)}"
+    for name in STAGES:
+        if name in done:
+            yield f"  {name:<9} done     {_figures(done[name]['summary'])}".rstrip()
+        elif ahead and name == ahead[0]:
+            state = "in work" if working else "waiting"
+            yield f"  {name:<9} {state:<8} {_so_far(name, run, config, answers)}".rstrip()
+        elif name in ahead:
+            yield f"  {name:<9} waiting"
+
+
+def _in_words(ahead: list[str], working: bool) -> str:
+    if working:
+        return "a command works in it now"
+    return "stopped; run the same command again to go on" if ahead else "finished"
+
+
+def _is_held(root: Path) -> bool:
+    """Whether a command holds the folder: its lock ends with it, however that ends."""
+    try:
+        descriptor = os.open(root / ".lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _asked(config: Mapping[str, Any]) -> list[str]:
+    """The stages that `mwalimu run` goes through with this config, in order."""
+    wanted = {"generate", "curate", "finetune", "report"}
+    wanted |= {"prompts"} if config.get("prompts") else set()
+    wanted |= {"evaluate"} if (config.get("data") or {}).get("test") else set()
+    wanted |= {"export"} if (config.get("export") or {}).get("targets") else set()
+    return [name for name in STAGES if name in wanted]
+
+
+def _figures(summary: Mapping[str, Any]) -> str:
+    plain = {k: v for k, v in summary.items() if isinstance(v, int | float) and v is not True}
+    shown = list(plain.items())[:_SHOWN]
+    return ", ".join(f"{key} {value:,.6g}" for key, value in shown)
+
+
+def _so_far(stage: str, run: Run, config: Mapping[str, Any], answers: Path) -> str:
+    if stage == "generate":
+        return _bought(run, answers)
+    if stage == "finetune":
+        return _trained(run.path("finetune", "metrics.jsonl"), config)
+    return ""
+
+
+def _bought(run: Run, answers: Path) -> str:
+    """Of this run's account; the index may lag some thousand answers behind."""
+    if "id" not in run.manifest:
+        return ""
+    with StoredKeys(answers) as keys:
+        spend = keys.spend(bytes.fromhex(run.id).ljust(16, b"\0")[:16])
+    money = "price unknown" if spend.unpriced else f"${spend.nano_usd / 1e9:,.2f}"
+    tokens = spend.prompt + spend.completion
+    return f"{spend.answers:,} answers bought, {tokens:,} tokens, {money}"
+
+
+def _trained(metrics: Path, config: Mapping[str, Any]) -> str:
+    newest: dict[str, Any] = {}  # the lines of steps and of validations have different keys
+    for line in _whole_lines(metrics):
+        newest |= line
+    if "loss" not in newest:
+        return ""
+    epochs = (config.get("finetune") or {}).get("epochs", "?")
+    said = f"step {newest['step']:,}, epoch {newest['epoch']:.2f} of {epochs}"
+    said += f", loss {newest['loss']:.4g}"
+    if "validation_loss" in newest:
+        said += f", validation {newest['validation_loss']:.4g}"
+    return said
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with open(path, "rb") as handle:
+            yield from (json.loads(line) for line in handle if line.endswith(b"\n"))
+    except FileNotFoundError:
+        return
