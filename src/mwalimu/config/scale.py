@@ -27,6 +27,11 @@ class ScaleConfig(Section):
         le=10_000,
         description="for each teacher; if unset one a node, or one for every gpus_per_worker",
     )
+    mirror: str | None = Field(
+        None,
+        pattern=r"^(s3|gs|abfs|abfss)://[^\s?#@]+$",
+        description="an object store's folder that keeps a copy of the run and its answers",
+    )
     cpus_per_worker: float = Field(1.0, ge=0, description="logical cores that Ray reserves")
     gpus_per_worker: float = Field(0.0, ge=0, description="for teachers of kind local and vllm")
 

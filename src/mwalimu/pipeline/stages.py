@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +28,7 @@ from mwalimu.run import Run, atomic_writer, launched, write_json
 if TYPE_CHECKING:
     from mwalimu.finetune.watching.lr_finder import Found
     from mwalimu.preparation.screening import Sources
+    from mwalimu.scale.mirror import Mirror
     from mwalimu.teachers.factory import Build
 
 Progress = Callable[[str, int, int, str], None]
@@ -44,9 +46,10 @@ class Pipeline:
         self, config: Config, root: Path, *, store: Path, progress: Progress = silent
     ) -> None:
         self.asked = config
-        self.run = Run(root)
         self.store = store
         self.progress = progress
+        self.mirror = self._mirrored(root)
+        self.run = Run(root, on_finish=self.mirror.push if self.mirror else None)
         self.why = ""
         self._screened = False
 
@@ -95,6 +98,17 @@ class Pipeline:
         if not is_wanted(self.asked):
             return prompts
         return prepared_prompts(self.run, self.asked.task, prompts)
+
+    def _mirrored(self, root: Path) -> Mirror | None:
+        """What lacks here is brought, what lacks there is sent: an earlier life may have failed."""
+        if self.asked.scale.mirror is None:
+            return None
+        from mwalimu.scale.mirror import Mirror
+
+        mirror = Mirror(self.asked.scale.mirror, root, self.store, self._note)
+        mirror.pull()
+        mirror.push()
+        return mirror
 
     @cached_property
     def build(self) -> Build:
@@ -182,16 +196,17 @@ class Pipeline:
         check_scores(self.config)
         if (traffic := self.config.data.traffic) is not None:
             take_traffic_answers(traffic, self.store, self._note)
-        return generate(
-            self.config,
-            self.run,
-            self.store,
-            self.prompts["train"],
-            self.prompts.get("validation"),
-            stage_fingerprint=wanted,
-            on_progress=self.progress,
-            build=self.build,
-        )
+        with self.mirror.following() if self.mirror else nullcontext():
+            return generate(
+                self.config,
+                self.run,
+                self.store,
+                self.prompts["train"],
+                self.prompts.get("validation"),
+                stage_fingerprint=wanted,
+                on_progress=self.progress,
+                build=self.build,
+            )
 
     def curate(self) -> dict[str, Any]:
         """Between the stages: which of the accepted answers are worth learning."""

@@ -248,4 +248,5 @@ RULES: Mapping[str, Rule] = {
     # Whose machines a job takes is for the owner of the service to say.
     "ScaleConfig.engine": _closed,
     "ScaleConfig.address": _closed,
+    "ScaleConfig.mirror": _closed,
 }
