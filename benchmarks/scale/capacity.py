@@ -124,7 +124,8 @@ def reckoned(costs: Costs, usd: list[float] | None) -> list[dict[str, Any]]:
             print(
                 f"reckoned, {nodes} nodes, quota {row['requests_per_minute'] or 'none'}: "
                 f"{row['answers_s']:.0f} answers/s, {row['tokens_s']:,.0f} tokens/s, "
-                f"1e9 tokens in {row['days']:.2f} days, {row['stored_gb']:.1f} GB stored; held by {row['bottleneck']}"
+                f"1e9 tokens in {row['days']:.2f} days, "
+                f"{row['stored_gb']:.1f} GB stored; held by {row['bottleneck']}"
             )
     if usd:
         print(f"reckoned, at any size: ${price(answers, usd):,.0f} for the teacher's tokens")
