@@ -14,7 +14,7 @@ from typing import Any
 from mwalimu.config import build_config
 from mwalimu.data.record import Message, Record
 from mwalimu.run import Run
-from mwalimu.scale import builder_of
+from mwalimu.scale.teacher import builder_of
 from mwalimu.synthesis.generate import generate
 
 OUTPUTS = ("train.jsonl", "rejects.jsonl")

@@ -11,8 +11,9 @@ from mwalimu.config import ScaleConfig, TeacherConfig, build_config
 from mwalimu.errors import ConfigError, MissingDependency
 from mwalimu.pipeline.fingerprints import Fingerprints
 from mwalimu.run import Run
-from mwalimu.scale import builder_of, scorer_builder_of
 from mwalimu.scale.cluster import Cluster, Need
+from mwalimu.scale.scorer import scorer_builder_of
+from mwalimu.scale.teacher import builder_of
 from mwalimu.synthesis.capture.scorers import model_scorer
 from mwalimu.teachers.fake import FakeTeacher
 

@@ -228,3 +228,31 @@ def test_a_server_that_is_away_when_a_worker_returns_is_waited_for() -> None:
         assert actors[0].opened == 3
 
     with_pool(work, lambda: [Actor(0, [FACTS, TeacherUnreachable("away"), FACTS])], places=1)
+
+
+def test_a_fatal_error_wakes_those_who_wait_for_a_place() -> None:
+    async def work(pool: Pool, actors: list[Actor]) -> None:
+        await pool.open()
+        actors[0].answers = [Lost("node")]
+        calls = [asyncio.create_task(pool.call(ASKED)) for _ in range(3)]
+        lost, *waited = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(lost, TransientError)
+        assert all(isinstance(error, TeacherRefusesKey) for error in waited)
+
+    with_pool(work, lambda: [Actor(0, [FACTS, TeacherRefusesKey("no key")])], places=1)
+
+
+def test_a_call_that_is_cancelled_gives_its_place_back() -> None:
+    async def work(pool: Pool, actors: list[Actor]) -> None:
+        await pool.open()
+        actors[0].gate.clear()
+        call = asyncio.create_task(pool.call(ASKED))
+        while not actors[0].under_way:
+            await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        actors[0].gate.set()
+        assert (await pool.call(ASKED))[0].raw == b"0"
+
+    with_pool(work, lambda: [Actor(0)], places=1)

@@ -19,7 +19,8 @@ from mwalimu.config import Config, build_config
 from mwalimu.data.record import Message, Record
 from mwalimu.errors import RunError, TeacherRefusesKey
 from mwalimu.run import Run
-from mwalimu.scale import scorer_builder_of, spread
+from mwalimu.scale.scorer import scorer_builder_of
+from mwalimu.scale.spread import spread
 from mwalimu.synthesis.capture.capture import capture
 from mwalimu.synthesis.capture.scorers import build_scorer
 from mwalimu.synthesis.store import AnswerStore

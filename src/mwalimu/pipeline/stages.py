@@ -113,7 +113,7 @@ class Pipeline:
     @cached_property
     def build(self) -> Build:
         """How the teachers are built: here, or on the nodes of a cluster."""
-        from mwalimu.scale import builder_of
+        from mwalimu.scale.teacher import builder_of
 
         return builder_of(self.asked.scale)
 
@@ -233,7 +233,7 @@ class Pipeline:
         wanted = self.fingerprints.signals()
         if done := self._skipped("signals", wanted):
             return done
-        from mwalimu.scale import scorer_builder_of
+        from mwalimu.scale.scorer import scorer_builder_of
         from mwalimu.synthesis.capture.capture import capture
         from mwalimu.synthesis.capture.scorers import build_scorer
 
@@ -278,7 +278,7 @@ class Pipeline:
         from mwalimu.arms import Arms, train_ahead
         from mwalimu.evaluation.evaluate import evaluate
         from mwalimu.judging import comparer
-        from mwalimu.scale import spread
+        from mwalimu.scale.spread import spread
 
         test = self.inputs.held_out["test"][: self.config.evaluate.max_rows]
         labelled = self.inputs.held_out.get("labelled", [])

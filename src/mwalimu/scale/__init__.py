@@ -3,9 +3,3 @@
 The driver owns all that lasts: the answer store, the journal, the budget, the limiter, the run
 folder. A node holds nothing that its death could lose.
 """
-
-from mwalimu.scale.scorer import scorer_builder_of
-from mwalimu.scale.spread import spread
-from mwalimu.scale.teacher import builder_of
-
-__all__ = ["builder_of", "scorer_builder_of", "spread"]

@@ -24,6 +24,10 @@ class Place(NamedTuple):
     life: int
 
 
+OF_NOBODY = Place(0, -1)
+"""Wakes whoever waits for a place."""
+
+
 class Pool:
     """`start` makes an actor with `open()`, which says facts, and `work(asked)` (see `worker.py`).
 
@@ -75,6 +79,9 @@ class Pool:
         except self.lost as error:
             self._lose(place)
             raise TransientError(f"its worker was lost ({_kind(error)})", ambiguous=True) from None
+        except BaseException:  # whoever waited was cancelled, or a bug of ours
+            self._free.put_nowait(place)
+            raise
         if result is None:
             self._lose(place)
             raise TransientError("its worker was lost before it was asked")
@@ -96,9 +103,10 @@ class Pool:
         try:
             async with asyncio.timeout(self.away_s):
                 while True:
-                    if self._fatal is not None:
-                        raise self._fatal
                     place = await self._free.get()
+                    if self._fatal is not None:
+                        self._free.put_nowait(place)  # for the next who waits
+                        raise self._fatal
                     if place.life == self.lives[place.worker]:
                         return place
         except TimeoutError:
@@ -165,6 +173,7 @@ class Pool:
 
     def _fail(self, error: MwalimuError) -> None:
         self._fatal = error
+        self._free.put_nowait(OF_NOBODY)
         if not self._first.done():
             self._first.set_exception(error)
 

@@ -14,7 +14,7 @@ from mwalimu.data.examples import Example
 from mwalimu.errors import TeacherUnreachable
 from mwalimu.scale.cluster import Cluster, Need
 from mwalimu.scale.pool import Pool
-from mwalimu.scale.worker import ScorerFacts, ScoringWorker
+from mwalimu.scale.scoring_worker import ScorerFacts, ScoringWorker
 from mwalimu.signals import Encoding
 from mwalimu.synthesis.capture.scorers import model_scorer
 from mwalimu.synthesis.capture.scoring import Result, Scorer

@@ -5,17 +5,12 @@ What is expected to go wrong is returned, not raised: Ray would wrap it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from importlib import metadata
 from typing import NamedTuple
 
-from mwalimu.config import Config, TeacherConfig, needed_signals
-from mwalimu.data.examples import Example
+from mwalimu.config import TeacherConfig
 from mwalimu.errors import MwalimuError
-from mwalimu.signals import Encoding, Identity
-from mwalimu.synthesis.capture.scorers import model_scorer
-from mwalimu.synthesis.capture.scoring import Result, Scorer
 from mwalimu.teachers.base import Reply, Request, RowError, Teacher, TransientError
 from mwalimu.teachers.factory import build_teacher
 
@@ -29,11 +24,6 @@ class TeacherFacts(NamedTuple):
     @classmethod
     def of(cls, teacher: Teacher) -> TeacherFacts:
         return cls(teacher.info.model, metadata.version("mwalimu"))
-
-
-class ScorerFacts(NamedTuple):
-    identity: Identity
-    encodings: dict[str, Encoding]
 
 
 class TeacherWorker:
@@ -61,30 +51,4 @@ class TeacherWorker:
         try:
             return await self.teacher.send(asked)
         except (TransientError, RowError, MwalimuError) as error:
-            return error
-
-
-class ScoringWorker:
-    """As `TeacherWorker` is."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.scorer: Scorer | None = None
-
-    async def open(self) -> ScorerFacts | Exception:
-        try:
-            if self.scorer is None:
-                self.scorer = await asyncio.to_thread(model_scorer, self.config)
-            names = needed_signals(self.config)
-            encodings = {name: self.scorer.encoding(name) for name in names}
-            return ScorerFacts(self.scorer.identity, encodings)
-        except MwalimuError as error:
-            return error
-
-    async def work(self, asked: Sequence[Example]) -> list[Result] | Exception | None:
-        if self.scorer is None:
-            return None
-        try:
-            return await asyncio.to_thread(self.scorer.score, asked)
-        except MwalimuError as error:
             return error
