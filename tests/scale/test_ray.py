@@ -187,6 +187,7 @@ def test_the_trainings_of_an_evaluation_are_found_done(nodes: Nodes, tmp_path: P
     assert said == ["already done"] * 2
 
 
+@LOADS_MODELS
 def test_what_fails_on_a_node_is_told_as_here(nodes: Nodes, tmp_path: Path) -> None:
     config = learning(tmp_path, tmp_path, nodes)
     with pytest.raises(RunError, match="stage generate is not finished here"):
