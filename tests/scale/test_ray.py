@@ -192,3 +192,20 @@ def test_what_fails_on_a_node_is_told_as_here(nodes: Nodes, tmp_path: Path) -> N
     config = learning(tmp_path, tmp_path, nodes)
     with pytest.raises(RunError, match="stage generate is not finished here"):
         spread(config, train_ahead, [(tmp_path, tmp_path, [], "fp", TEXT, n) for n in (0, 1)])
+
+
+STARTED_HERE = """
+import os
+from mwalimu.config import ScaleConfig
+from mwalimu.scale.cluster import Cluster
+(node,) = Cluster(ScaleConfig(engine="ray")).ray.nodes()
+print(node["NodeManagerAddress"], os.environ["RAY_AUTH_MODE"], os.environ["RAY_USAGE_STATS_ENABLED"])
+"""
+
+
+@pytest.mark.skipif(not os.environ.get("MWALIMU_LONG"), reason="MWALIMU_LONG=1: a Ray of its own")
+def test_a_cluster_that_is_started_here_is_open_to_nobody() -> None:
+    pytest.importorskip("ray")
+    command = [sys.executable, "-c", STARTED_HERE]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["127.0.0.1", "token", "0"]
