@@ -199,7 +199,7 @@ import os
 from mwalimu.config import ScaleConfig
 from mwalimu.scale.cluster import Cluster
 (node,) = Cluster(ScaleConfig(engine="ray")).ray.nodes()
-print(node["NodeManagerAddress"], os.environ["RAY_AUTH_MODE"], os.environ["RAY_USAGE_STATS_ENABLED"])
+print(node["NodeManagerAddress"], *map(os.getenv, ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED")))
 """
 
 
