@@ -40,13 +40,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--n", type=int, default=2000, help="rows of the smaller overhead run")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     with Nodes(max(args.nodes)) as nodes:
-        found = {
-            "throughput": throughput(nodes, args),
-            "overhead": overhead(nodes, args.n, args.rounds),
-        }
+        found = {part: PARTS[part](nodes, args) for part in args.parts}
     if args.out:
         args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
@@ -70,11 +68,12 @@ def throughput(nodes: Nodes, args: argparse.Namespace) -> dict[int, float]:
     return medians
 
 
-def overhead(nodes: Nodes, n: int, rounds: int) -> dict[str, dict[str, float]]:
+def overhead(nodes: Nodes, args: argparse.Namespace) -> dict[str, dict[str, float]]:
     """By the slope between n and 3 n rows, which holds no start."""
+    n = args.n
     ways = {"local": "", "ray": scale_of(nodes, 1)}
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
-    for _ in range(rounds):
+    for _ in range(args.rounds):
         for way, scale in ways.items():
             small, large = run(n, 0.0, 64, scale), run(3 * n, 0.0, 64, scale)
             found[way].append(((large.cpu_s - small.cpu_s) / (2 * n), large.answers_s))
@@ -108,6 +107,9 @@ def run(rows: int, latency_ms: float, places: int, scale: str) -> Seen:
         middle = times[rows // 5 : rows - rows // 5]
         rate = (len(middle) - 1) / (middle[-1] - middle[0])
         return Seen(rate, cpu_s, job.digest())
+
+
+PARTS = {"throughput": throughput, "overhead": overhead}
 
 
 if __name__ == "__main__":
