@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install gguf quickstart test check lock clean
+.PHONY: install gguf quickstart test check trust lock clean
 
 install: $(VENV)/.installed
 
@@ -37,6 +37,10 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The figures of reliability and security in their long form; writes docs/trust.md.
+trust: install
+	$(BIN)/python -m benchmarks.trust
 
 lock:
 	$(BIN)/pip install -q uv

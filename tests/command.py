@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -114,4 +114,20 @@ def _life(
     if file_size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     sys.argv = ["mwalimu", *arguments]
-    main()
+    if full_at := environment.get("MWALIMU_TESTS_FULL_AT"):
+        _on_full_disk(int(full_at), main)
+    else:
+        main()
+
+
+def _on_full_disk(full_at: int, main: Callable[[], None]) -> None:
+    """The number of its writes goes to the file `writes`."""
+    from tests.full_disk.disk import FullDisk
+
+    disk = FullDisk(full_at)
+    disk.install()
+    try:
+        main()
+    finally:
+        count, disk.at = disk.writes, 0
+        Path("writes").write_text(str(count))

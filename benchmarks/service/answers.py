@@ -37,7 +37,7 @@ PAGES = (
     *(
         "/v1/me",
         "/v1/jobs",
-        "/v1/jobs?limit=1000",
+        "/v1/jobs?limit=500",
         "/v1/jobs?state=Completed",
         "/v1/jobs?owner=sam",
     ),

@@ -12,10 +12,12 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from mwalimu.errors import DiskFull, RunError
@@ -50,6 +52,14 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """With its parents, durably: what is fsynced in a folder goes with the folder's own name."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)
+        fsync_folder(one.parent)
+
+
 def fsync_tree(folder: Path) -> None:
     """All that is in it, and itself."""
     for path in sorted(folder.rglob("*")):
@@ -62,13 +72,13 @@ def fsync_tree(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears under `path` whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def atomic_writer(path: Path, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
+    """A binary file that appears under `path` whole, or not at all; `mode` before the umask."""
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.tmp")
     with disk_errors(path):
         try:
-            with open(temporary, "wb") as handle:
+            with open(temporary, "wb", opener=partial(os.open, mode=mode)) as handle:
                 yield handle
                 handle.flush()
                 os.fsync(handle.fileno())
@@ -122,7 +132,7 @@ def exclusive(folder: Path, what: str) -> Iterator[None]:
     Raises:
         RunError: another process is in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -168,13 +178,16 @@ class Run:
             return {"format_version": FORMAT_VERSION, "stages": {}}
         try:
             manifest = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
+            version = manifest["format_version"]
+            if version == FORMAT_VERSION:
+                _check(manifest)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            what = "is damaged" + (f" ({error})" if isinstance(error, OSError | ValueError) else "")
+            fix = "use a new --run: answers in the store are not bought again"
+            raise RunError(what, where=str(path), fix=fix) from None
+        if version != FORMAT_VERSION:
             raise RunError(
-                f"is damaged ({error})", where=str(path), fix="use a new --run"
-            ) from None
-        if manifest.get("format_version") != FORMAT_VERSION:
-            raise RunError(
-                f"has format {manifest.get('format_version')}, this version reads {FORMAT_VERSION}",
+                f"has format {str(version)[:20]!r}, this version reads {FORMAT_VERSION}",
                 where=str(path),
                 fix="use a new --run folder",
             )
@@ -244,6 +257,26 @@ class Run:
 
     def _save(self) -> None:
         write_json(self.root / "run.json", self.manifest)
+
+
+def _check(manifest: Any) -> None:
+    """Raises ValueError, KeyError or TypeError where the manifest is not of our making."""
+    if not re.fullmatch("[0-9a-f]{32}", manifest.get("id", "0" * 32)):
+        raise ValueError("its id is none")
+    for name, stage in manifest["stages"].items():
+        state = StageState(**stage)
+        texts = [name, state.fingerprint, *state.files, *state.files.values()]
+        if not all(isinstance(text, str) for text in texts) or not isinstance(state.summary, dict):
+            raise TypeError("a stage is not as we write it")
+        for file in state.files:
+            if not PurePosixPath(file).parts or not is_inside(file):
+                raise ValueError(f"a file of stage {name[:20]} is outside the folder")
+
+
+def is_inside(relative: str) -> bool:
+    """Whether a path of a manifest stays in its folder, whatever its files are links to."""
+    path = PurePosixPath(relative)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in relative
 
 
 def _before(name: str) -> tuple[str, ...]:

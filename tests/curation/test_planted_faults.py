@@ -11,6 +11,7 @@ from mwalimu.curation.plan import build_passes
 from mwalimu.curation.row import Row
 from mwalimu.curation.verdict import Verdict
 from tests.curation.planted import FAULTS, LABELS, clean_cases, planted_cases
+from tests.figures import record
 
 INEXACT = {"cut text": 0.05, "another language": 0.95}
 """Kinds that no rule can decide, and the least share that has to be found."""
@@ -62,6 +63,7 @@ def test_every_exact_fault_is_found_and_named(
         assert caught[kind] >= INEXACT.get(kind, 1.0) * count, kind
         if kind not in INEXACT:
             assert named[kind] == count, kind
+        record("R11", kind, tried=count, failed=count - caught[kind], seed=3)
 
 
 def test_clean_rows_are_spared(tmp_path: Path) -> None:

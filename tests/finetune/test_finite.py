@@ -16,6 +16,7 @@ from mwalimu.errors import TrainingError
 from mwalimu.finetune.snapshot import first_not_finite
 from mwalimu.finetune.teaching import Teaching
 from mwalimu.finetune.trainer import Trainer
+from tests.figures import record
 from tests.finetune.jobs import metrics, sums, train, weights
 
 INJECTIONS = 50
@@ -145,6 +146,7 @@ def test_none_of_50_injections_is_published_or_saved(
     monkeypatch.undo()
     train(tiny, folder, method=method, **JOB)  # what was saved before is good to go on from
     assert weights(folder) == weights(tmp_path / "whole")
+    record("R12", name, tried=INJECTIONS // len(KINDS), seed=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])

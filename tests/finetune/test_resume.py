@@ -22,6 +22,7 @@ from mwalimu.errors import DiskFull
 from mwalimu.finetune.teaching import Teaching
 from mwalimu.finetune.trainer import Trainer
 from tests.command import processes
+from tests.figures import record
 from tests.finetune import kills, worker
 from tests.finetune.jobs import checkpoints, metrics, steps_of, sums, train, untimed, weights
 
@@ -65,6 +66,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
     log = metrics(tmp_path / "killed")
     assert [x["step"] for x in log if "loss" in x] == list(range(1, report["steps"] + 1))
     assert len([x for x in log if "validation_loss" in x]) > job["epochs"]
+    note = f"{report['steps']} steps; torn saves: {report['torn']}"
+    record("R3", method, tried=report["kills"], seed=0, note=note)
 
 
 def interrupt_at(step: int, *, note: str = "loss", times: int = 1) -> Callable[..., None]:

@@ -30,7 +30,10 @@ class Place:
     def config(self, **more: Any) -> dict[str, Any]:
         return {
             "task": "qa",
-            "data": {"train": "datasets/train.jsonl", "test": "datasets/test.jsonl"},
+            "data": {
+                split: str(self.workspace.root.absolute() / "datasets" / f"{split}.jsonl")
+                for split in ("train", "test")
+            },
             "teacher": {"model": "fake"},
             "student": {"model": str(self.student), "method": "full"},
             "finetune": {"epochs": 2, "batch_size": 4, "save_every": 1},

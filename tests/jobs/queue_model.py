@@ -46,7 +46,16 @@ class Limits:
 class Held:
     token: str
     slot: str
-    until: float
+    renewed: float
+    lasts: float
+
+    @property
+    def until(self) -> float:
+        return self.renewed + self.lasts
+
+    def holds(self, now: float) -> bool:
+        """The clock of leases goes back only where the machine starts anew."""
+        return 0 <= now - self.renewed <= self.lasts
 
 
 @dataclass
@@ -122,14 +131,14 @@ class QueueModel:
         name = min(line)[2]
         job = self.jobs[name]
         job.state, job.began, job.attempts = "Starting", True, job.attempts + 1
-        job.held = Held(token or "", slot, now + self.lease_s)
+        job.held = Held(token or "", slot, now, self.lease_s)
         return name
 
     def heartbeat(self, name: str, token: str, now: float) -> str:
         job = self._with(name, token, now)
         if job is None or job.held is None:
             return "LostLease"
-        job.held.until = now + self.lease_s
+        job.held.renewed = now
         return job.state
 
     def advance(self, name: str, token: str, state: str, now: float) -> str | None:
@@ -170,14 +179,14 @@ class QueueModel:
         return None
 
     def take_back_of(self, name: str, token: str) -> bool:
-        job = self._with(name, token, -inf)
-        if job is None:
+        job = self.jobs.get(name)
+        if job is None or job.held is None or job.held.token != token:
             return False
         self._lost(job)
         return True
 
     def take_back(self, now: float) -> set[str]:
-        late = {n for n, job in self.jobs.items() if job.held and job.held.until < now}
+        late = {n for n, job in self.jobs.items() if job.held and not job.held.holds(now)}
         for name in late:
             self._lost(self.jobs[name])
         return late
@@ -231,7 +240,7 @@ class QueueModel:
     def _with(self, name: str, token: str, now: float) -> Job | None:
         job = self.jobs.get(name)
         held = job and job.held
-        return job if held and held.token == token and held.until >= now else None
+        return job if held and held.token == token and held.holds(now) else None
 
     def _running(self, owner: str) -> int:
         return sum(1 for job in self.jobs.values() if job.held and job.owner == owner)

@@ -11,6 +11,7 @@ from mwalimu.objectives.divergence import DIVERGENCES
 from mwalimu.objectives.kernels import chunk_loss
 from mwalimu.objectives.parts import Part, by_temperature
 from mwalimu.objectives.targets import DenseTarget, SampledTarget, SparseTarget
+from tests.figures import record
 from tests.objectives import cases
 from tests.objectives.reference import Array, answer
 
@@ -49,10 +50,14 @@ def test_sixteen_thousand_tokens_have_the_value_and_gradient_of_the_formula(
     form: str, kind: Any, tolerance: float
 ) -> None:
     rng = np.random.default_rng(len(form))
+    worst = 0.0
     for _ in range(CALLS):
-        of_values, of_gradients = errors_of_a_call(rng, form, kind)
-        assert of_values.max() <= tolerance
-        assert of_gradients.max() <= tolerance
+        errors = errors_of_a_call(rng, form, kind)
+        worst = max(worst, *(float(error.max()) for error in errors))
+        assert worst <= tolerance
+    what = f"{form}, {np.dtype(kind).name}"
+    note = f"worst relative error {worst:.1e} of {tolerance:.0e}"
+    record("R13", what, tried=CALLS * TOKENS, seed=len(form), note=note)
 
 
 SCORES_1V = torch.tensor([[1.0, 2.0, 3.0, 0.0]])

@@ -115,6 +115,17 @@ def test_a_password_in_the_servers_address_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_plots")
+def test_places_on_the_disk_are_told_from_the_run_folder(tmp_path: Path) -> None:
+    """Where somebody keeps their files is nobody's business."""
+    run = full_run(tmp_path / "runs" / "one")
+    data = {"train": str(tmp_path / "data" / "train.jsonl"), "test": "/nowhere/test.jsonl"}
+    run.describe(config=run.manifest["config"] | {"data": data})
+    for text in texts(write_report(run)):
+        assert str(tmp_path) not in text
+        assert "train: ../../data/train.jsonl" in text and "test: /nowhere/test.jsonl" in text
+
+
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize(
     ("usd", "said"), [(None, "unknown"), (0.0, "0.00 USD"), (3.21, "3.21 USD")]
 )

@@ -19,6 +19,7 @@ from mwalimu.serving.opening import open_served
 from mwalimu.serving.pending import Bridge
 from mwalimu.serving.scheduler import Engine
 from mwalimu.serving.settings import Settings
+from tests.figures import record
 from tests.tiny import SPECIAL, make_tiny_model, make_tokenizer
 
 CONVERSATIONS = 1000 if os.environ.get("MWALIMU_LONG") else 200
@@ -68,5 +69,6 @@ def test_train_evaluation_and_server_agree(tmp_path: Path, template: str) -> Non
         trained = encode_example(answerer.tokenizer, [*messages, answer], max_length=1 << 20)
         assert trained.ids[: trained.labels_mask.index(True)] == asked
     assert served.ends == answerer.ends
+    record("R14", f"{template} template", tried=CONVERSATIONS, seed=0)
     answering.close()
     loop.close()

@@ -15,6 +15,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from tests.command import mwalimu
+from tests.figures import record
 from tests.synthesis.canary_inlets import INLETS, Canary, Inlet, filled, server_for
 from tests.test_cli import write_job
 
@@ -76,6 +77,7 @@ def test_a_key_is_nowhere_but_where_the_user_put_it(tmp_path: Path, inlet: Inlet
     for thread in threads:
         thread.join()
     assert not wrong["plain"] and not wrong["debug"], "\n".join(chain(*wrong.values()))
+    record("R21", "a key by every inlet, plain and --debug", tried=len(wrong))
 
 
 def test_the_search_finds_what_it_looks_for() -> None:

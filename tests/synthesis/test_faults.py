@@ -28,6 +28,7 @@ from mwalimu.synthesis import limiter
 from mwalimu.synthesis.generate import generate
 from mwalimu.synthesis.index import Spend
 from mwalimu.synthesis.store import AnswerStore
+from tests.figures import record
 from tests.synthesis import faults_answer, faults_body, faults_http, faults_wire
 from tests.synthesis.faults import TABLE, Effect, Fault
 from tests.synthesis.faulty_server import FaultyServer, answer_to
@@ -255,6 +256,7 @@ def watched(
 @pytest.mark.parametrize(("name", "mode"), CELLS, ids=list(map("-".join, CELLS)))
 def test_faults(watched: Watched, name: str, mode: str) -> None:
     watched.result((name, mode))
+    record("R6", f"{mode} call", tried=1)
 
 
 @pytest.mark.parametrize("name", [n for n in TABLE if not TABLE[n].slow])

@@ -22,6 +22,7 @@ import pytest
 
 from mwalimu.run import Run
 from mwalimu.synthesis.store import AnswerStore
+from tests.figures import record
 from tests.synthesis.lives import Lives
 from tests.synthesis.teacher_server import TeacherServer, answer_to
 
@@ -61,7 +62,7 @@ def test_random_kills_lose_nothing_and_repeat_only_what_was_in_flight(
     lives: Lives, tmp_path: Path
 ) -> None:
     chooser = random.Random(20)
-    kills = jobs = 0
+    kills = jobs = repeats = 0
     with TeacherServer(latency_s=0.02) as server:
         options = {"url": server.url, "rows": ROWS, "concurrency": CONCURRENCY}
         lives.start(folder=tmp_path / "whole", **options)
@@ -74,7 +75,9 @@ def test_random_kills_lose_nothing_and_repeat_only_what_was_in_flight(
             kills += one_job(lives, chooser, folder, options, server, KILLS - kills)
             assert digest(folder) == wanted
             jobs += 1
-    print(f"{kills} kills over {jobs} jobs of {ROWS} prompts")
+            repeats += server.asked.total() - ROWS
+    note = f"{jobs} jobs of {ROWS} prompts; {repeats / kills:.2f} requests repeated a kill"
+    record("R1", "random kills", tried=kills, seed=20, note=note)
 
 
 def one_job(
@@ -128,3 +131,4 @@ def test_a_kill_after_every_single_write_fsync_and_rename(lives: Lives, tmp_path
             assert server.asked.total() - rows <= opened <= 8
     # How many answers share an fsync varies, so the last few calls of a life may not come.
     assert died >= 0.9 * calls
+    record("R2", "a kill at every call", tried=died, note=f"of {calls} calls of {rows} prompts")

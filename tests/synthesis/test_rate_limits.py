@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from tests.figures import record
 from tests.synthesis.teacher_server import TeacherServer
 from tests.synthesis.test_generate import config_for, prompts, run_stage
 
@@ -57,6 +58,5 @@ def test_the_permitted_rate_is_used_and_no_retry_after_is_broken(tmp_path: Path)
     wasted = [t for t in bucket.refused if t >= began + 3]
     assert len(wasted) < 0.01 * len(recovered) + 1
     assert ledger["retries"] == {"HTTP 429": len(bucket.refused)}
-    print(
-        f"{rate / RATE:.1%} of the rate, {len(wasted)} refusals of {len(recovered)} after recovery"
-    )
+    used = f"{rate / RATE:.1%} of the permitted rate, {len(wasted)} refused after recovery"
+    record("R7", "a bucket of tokens", tried=len(recovered), note=used)

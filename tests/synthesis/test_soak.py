@@ -27,6 +27,7 @@ from mwalimu.synthesis import limiter, live
 from mwalimu.synthesis.engine import AHEAD
 from mwalimu.synthesis.generate import generate
 from mwalimu.synthesis.store import AnswerStore
+from tests.figures import record
 from tests.synthesis.faulty_server import answer_to
 from tests.synthesis.soak_server import outcome_of
 from tests.synthesis.test_generate import config_for, prompts
@@ -105,7 +106,8 @@ def test_a_long_run_loses_nothing_and_does_not_grow(
     check_rows(run, ledger)
     check_books(tmp_path, run, ledger, books)
     growth = check_growth(gauge)
-    print(f"{ROWS} rows, {books['hit']} faults, {ROWS / seconds:.0f} a second, {growth >> 10} KiB")
+    note = f"{books['hit']} faults, {ROWS / seconds:.0f} rows a second, {growth >> 10:,} KiB more"
+    record("R16", "soak of stage 1", tried=ROWS, note=note)
 
 
 def check_rows(run: Run, ledger: dict[str, Any]) -> None:

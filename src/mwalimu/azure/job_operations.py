@@ -11,7 +11,9 @@ from mwalimu.azure.entities import DistillationJob, Job
 from mwalimu.azure.mapping import submission_of
 from mwalimu.jobs.client import Client
 from mwalimu.jobs.client.streams import inside
+from mwalimu.jobs.client.told import JobInfo
 from mwalimu.jobs.client.watching import plain, require_completed, watch
+from mwalimu.jobs.records import Kind
 from mwalimu.progress import live_progress
 
 
@@ -36,12 +38,7 @@ class JobOperations:
 
     def list(self) -> Iterator[Job]:
         """The newest first."""
-        before: float | str | None = None
-        while True:
-            page = self._client.jobs(before=before)
-            yield from map(told.job_of, page.jobs)
-            if (before := page.next) is None:
-                return
+        yield from map(told.job_of, every_job(self._client))
 
     def stream(self, name: str) -> None:
         """Shows its log and how far it is until it has ended. Raises the error it failed with."""
@@ -72,6 +69,16 @@ class JobOperations:
         for file in self._client.artefacts(name):
             self._client.download(name, file.path, inside(folder, file.path))
         return folder
+
+
+def every_job(client: Client, *, kind: Kind | None = None) -> Iterator[JobInfo]:
+    """The newest first, page by page."""
+    before: float | str | None = None
+    while True:
+        page = client.jobs(kind=kind, before=before)
+        yield from page.jobs
+        if (before := page.next) is None:
+            return
 
 
 def _show(line: str) -> None:

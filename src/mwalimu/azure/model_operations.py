@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mwalimu.azure import told
 from mwalimu.azure.entities import Input, Model
+from mwalimu.azure.job_operations import every_job
 from mwalimu.data.record import Json
 from mwalimu.jobs.client import Client
 from mwalimu.jobs.client.plans import reference
@@ -75,7 +76,7 @@ class ModelOperations:
 
     def _maker(self, name: str) -> JobInfo | None:
         """The newest job that registers it."""
-        jobs = self._client.jobs(kind="distillation", limit=1000).jobs
+        jobs = every_job(self._client, kind="distillation")
         return next((job for job in jobs if name in job.registers), None)
 
     def _made(self, name: str, version: str | int | None, maker: JobInfo | None) -> ModelInfo:

@@ -21,6 +21,7 @@ from mwalimu.commands.service import (
     when,
 )
 from mwalimu.commands.working import ConfigFile, Overrides
+from mwalimu.jobs.paging import LONGEST_PAGE
 
 if TYPE_CHECKING:
     from mwalimu.jobs.client import Client
@@ -81,7 +82,7 @@ def list_(
     state: Annotated[str | None, typer.Option("--state", help="as Running, Failed")] = None,
     owner: Annotated[str | None, typer.Option("--owner", help="the name of a token")] = None,
     kind: Annotated[str | None, typer.Option("--kind", help="distillation, evaluation")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=LONGEST_PAGE)] = 50,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:

@@ -57,7 +57,7 @@ def load_skeleton(name: str) -> Any:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, dtype=dtype)
     except Exception as error:
-        raise CannotLoad(_first_line(error)) from error
+        raise CannotLoad(in_one_line(error)) from error
 
 
 def base_of(folder: Path) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> Any:
     try:
         return AutoTokenizer.from_pretrained(name, **_options(name, trust_remote_code))
     except Exception as error:
-        raise CannotLoad(_first_line(error)) from error
+        raise CannotLoad(in_one_line(error)) from error
 
 
 def on_device(model: Any) -> Any:
@@ -119,7 +119,7 @@ def _load(
             **_options(name, trust_remote_code),
         )
     except Exception as error:  # a broken folder can raise nearly anything
-        raise CannotLoad(_first_line(error)) from error
+        raise CannotLoad(in_one_line(error)) from error
     if missing := sorted(info["missing_keys"]):
         raise CannotLoad(f"{len(missing)} weights are missing, first {missing[0]}")
     return model
@@ -144,13 +144,13 @@ def _load_with_adapter(folder: Path, trust_remote_code: bool) -> Any:
         with quiet_peft():
             return PeftModel.from_pretrained(model.to(device), folder)
     except Exception as error:
-        raise CannotLoad(_first_line(error)) from error
+        raise CannotLoad(in_one_line(error)) from error
 
 
 def _options(name: str, trust_remote_code: bool) -> dict[str, Any]:
     return {"local_files_only": Path(name).is_dir(), "trust_remote_code": trust_remote_code}
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+def in_one_line(error: BaseException) -> str:
+    """Some libraries tell what is wrong in their second line only."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

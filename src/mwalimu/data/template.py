@@ -88,7 +88,8 @@ def render(
         options["chat_template"] = template
     try:
         return str(tokenizer.apply_chat_template(chat, **options))
-    except TypeError as error:  # the template's own: it joins what cannot be joined
+    except (TypeError, OverflowError, RecursionError) as error:
+        # The template's own: it joins what cannot be joined, counts too far or calls itself.
         raise TemplateError(str(error)) from error
 
 

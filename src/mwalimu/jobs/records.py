@@ -71,7 +71,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A worker's right to a job until `expires`; `token` is drawn anew each time it is given."""
+    """A worker's right to a job until `expires`, in seconds of the machine's monotonic clock;
+    `token` is drawn anew each time it is given."""
 
     job: str
     token: str

@@ -42,12 +42,13 @@ class Results:
 
     def progress(self, told: Iterable[Event]) -> list[Json]:
         """`told` are the newest progress events, one a label."""
-        newest: dict[str, Event] = {}
+        heard: dict[str, list[Event]] = defaultdict(list)
+        at_work = None
         for event in sorted(told, key=lambda event: event.number):
-            newest[stage_of(event.data["stage"])] = event
-        at_work = max(newest, key=lambda stage: newest[stage].number, default=None)
+            at_work = stage_of(event.data["stage"])
+            heard[at_work].append(event)
         return [
-            _step(name, self._state(name, at_work), newest.get(name), self.stages.get(name))
+            _step(name, self._state(name, at_work), heard[name], self.stages.get(name))
             for name in self._expected()
         ]
 
@@ -140,9 +141,12 @@ class Results:
 
 
 def stage_of(label: str) -> str:
-    """The stage that a label of progress belongs to; the label itself where there is none."""
-    first = label.split()[0] if label.split() else ""
-    return _ALSO.get(first, first)
+    """The stage that a label of progress belongs to; the label itself where there is none.
+
+    What an arm learns, as in "finetune labels", is the evaluation's.
+    """
+    first, _, rest = label.strip().partition(" ")
+    return "evaluate" if first == "finetune" and rest else _ALSO.get(first, first)
 
 
 def prompts_of(path: Path, task: str, limit: int) -> dict[str, str]:
@@ -183,11 +187,20 @@ def _asked_for(job: Job) -> set[str]:
     return wanted | ({"export"} if (config.get("export") or {}).get("targets") else set())
 
 
-def _step(name: str, state: str, told: Event | None, done: StageState | None) -> Json:
-    said: Json = told.data if told else {}
+def _step(name: str, state: str, heard: Sequence[Event], done: StageState | None) -> Json:
+    """`heard` in order: the last tells how far it is; those of other labels are its parts."""
     summary = {} if done is None else {k: v for k, v in done.summary.items() if _plain(v)}
-    counted = {"done": said.get("done"), "total": said.get("total"), "note": said.get("note", "")}
-    return {"stage": name, "state": state} | counted | {"summary": summary}
+    parts = [
+        {"label": event.data["stage"]} | _counted(event.data)
+        for event in heard
+        if event.data["stage"] != name
+    ]
+    counted = _counted(heard[-1].data if heard else {})
+    return {"stage": name, "state": state} | counted | {"parts": parts, "summary": summary}
+
+
+def _counted(said: Json) -> Json:
+    return {"done": said.get("done"), "total": said.get("total"), "note": said.get("note", "")}
 
 
 def _plain(value: Any) -> bool:

@@ -21,10 +21,12 @@ class Quota(Section):
         None, ge=0, description="spent by all jobs so far, and reserved by budget.usd of live ones"
     )
     dataset_bytes: int | None = Field(10 << 30, ge=0, description="of all versions together")
+    streams: int | None = Field(400, ge=1, description="events and logs that are followed at once")
 
 
 class Quotas(Section):
     queue: int = Field(10_000, ge=1, description="jobs of everybody that wait")
+    streams: int = Field(800, ge=1, description="events and logs of everybody that are followed")
     default: Quota = Quota()
     roles: dict[Role, Quota] = Field({}, description="instead of `default`")
 

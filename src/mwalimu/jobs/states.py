@@ -64,6 +64,20 @@ OVER = frozenset({_S.COMPLETED, _S.FAILED, _S.CANCELED})
 STOPS = {_S.CANCEL_REQUESTED: _S.CANCELED, _S.PAUSE_REQUESTED: _S.PAUSED}
 """What was asked of a worker, and how the job ends once it has heard."""
 
+
+def _stopped_from(asked: State, at_once: State) -> frozenset[State]:
+    """A worker is asked, and needs a moment; where none has the job, it is so at once."""
+    return frozenset(s for s, then in FOLLOWS.items() if (asked if s in HELD else at_once) in then)
+
+
+VERBS: dict[str, frozenset[State]] = {
+    "pause": _stopped_from(_S.PAUSE_REQUESTED, _S.PAUSED),
+    "cancel": _stopped_from(_S.CANCEL_REQUESTED, _S.CANCELED),
+    "resume": frozenset(s for s in ENDED if _S.QUEUED in FOLLOWS[s]),
+    "delete": frozenset(_S) - HELD,
+}
+"""What somebody may ask of a job, and in which states something comes of it."""
+
 _AZURE_NAMES = {_S.PAUSE_REQUESTED: "Running"}
 
 

@@ -1,7 +1,7 @@
 """Where the service keeps everything; no name from a user becomes a path unchecked.
 
 <root>/
-  service.json           url and pid of the server that runs, written when it listens
+  service.json           url, pid and certificate of the server that runs, written when it listens
   token                  an admin's, for programs of this user on this machine (mode 0600)
   webhook.secret         what the secrets of webhooks are derived from (mode 0600)
   service.db             jobs, leases, events, tokens, models, datasets, audit
@@ -49,6 +49,12 @@ class Workspace:
     @property
     def webhook_secret(self) -> Path:
         return self.root / "webhook.secret"
+
+    @property
+    def nowhere(self) -> Path:
+        """A folder that is never made. What a job's config names it names whole, so that to take
+        it from here lets nothing win over a hub id, neither now nor when a worker looks again."""
+        return self.root.absolute() / "nowhere"
 
     @property
     def answers(self) -> Path:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -30,13 +32,12 @@ def collect(run: Run, stages: Mapping[str, StageState]) -> dict[str, Any]:
     exports = stages["export"].summary if "export" in stages else None
     training = stages["finetune"].summary
     metrics = list(rows("finetune", "finetune/metrics.jsonl"))
-    config = run.manifest.get("config") or {}
+    config = seen_from(run.root.resolve(), run.manifest.get("config") or {})
     ledger = next(rows("generate", "generate/ledger.json"), None)
     steps = funnel(rows)
     learned = "curate" if "curate" in stages else "generate"
     return {
         "name": run.root.resolve().name,
-        "manifest_path": run.path("run.json"),
         "manifest": run.manifest,
         "stages": stages,
         "config": config,
@@ -69,6 +70,18 @@ def rows_of(run: Run, stages: Mapping[str, StageState], stage: str, file: str) -
     if stage in stages and file in stages[stage].files:
         with open(run.path(file), "rb") as handle:
             yield from [json.load(handle)] if file.endswith(".json") else map(json.loads, handle)
+
+
+def seen_from(folder: Path, value: Any) -> Any:
+    """With places on the disk as `folder` sees them: a report is passed on, and on whose disk it
+    was made is nobody's business. What shares no folder with it but the root stays as it is."""
+    if isinstance(value, dict):
+        return {key: seen_from(folder, item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [seen_from(folder, item) for item in value]
+    if isinstance(value, str) and Path(value).parts[:2] == folder.parts[:2]:
+        return os.path.relpath(value, folder)
+    return value
 
 
 def _signals(stages: Mapping[str, StageState]) -> Row | None:

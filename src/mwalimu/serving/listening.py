@@ -15,19 +15,20 @@ KEEP_ALIVE = 5  # seconds that a connection may be idle between requests
 
 
 class ListeningServer(uvicorn.Server):
-    """`connections` at once; `grace` is in seconds, for requests under way at the end.
+    """`connections` at once, None where `app` counts them itself; `grace` is in seconds, for
+    requests under way at the end.
 
     `more` are options of uvicorn.
     """
 
     def __init__(
-        self, app: Any, *, host: str, port: int, connections: int, grace: int, **more: Any
+        self, app: Any, *, host: str, port: int, connections: int | None, grace: int, **more: Any
     ) -> None:
+        given: dict[str, Any] = {"http": PromptProtocol} | more
         config = uvicorn.Config(
             app,
             host=host,
             port=port,
-            http=PromptProtocol,
             ws="none",
             log_level="warning",
             access_log=False,
@@ -36,7 +37,7 @@ class ListeningServer(uvicorn.Server):
             h11_max_incomplete_event_size=LONGEST_HEAD,
             limit_concurrency=connections,
             timeout_graceful_shutdown=grace,
-            **more,
+            **given,
         )
         super().__init__(config)
         self._on_started: Callable[[], None] = lambda: None

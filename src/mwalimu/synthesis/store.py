@@ -23,7 +23,7 @@ from typing import IO, NamedTuple
 
 from mwalimu.data.seen import MaybeMet
 from mwalimu.errors import RunError
-from mwalimu.run import disk_errors, exclusive, fsync_folder
+from mwalimu.run import atomic_writer, disk_errors, exclusive
 from mwalimu.synthesis.frames import ANSWER, HEAD, SENT, UNBILLED, Cost, Frame, pack, read_frames
 from mwalimu.synthesis.index import FILE, Fold, Index, Spend
 
@@ -219,19 +219,13 @@ def _other_version(path: Path) -> RunError:
 
 
 def _open_segment(path: Path) -> int:
-    new = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        if new or os.fstat(descriptor).st_size < len(MAGIC):
-            os.ftruncate(descriptor, 0)
-            _write_all(descriptor, MAGIC)
-            os.fsync(descriptor)
-            fsync_folder(path.parent)
-        if os.pread(descriptor, len(MAGIC), 0) != MAGIC:
-            raise _other_version(path)
-    except BaseException:
+    if not has_answers(path.parent):
+        with atomic_writer(path, mode=0o600) as handle:  # no power cut leaves half a first line
+            handle.write(MAGIC)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+    if os.pread(descriptor, len(MAGIC), 0) != MAGIC:
         os.close(descriptor)
-        raise
+        raise _other_version(path)
     return descriptor
 
 

@@ -185,6 +185,7 @@ def every_call() -> list[Call[Any]]:
         "datasets",
         "registry",
         "schema",
+        "states",
     }
     alone |= {"tokens", "audit"}
     named = {"upload": {"task": "qa"}, "validate": {"task": "qa"}}

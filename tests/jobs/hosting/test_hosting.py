@@ -145,7 +145,7 @@ def test_options_that_do_not_go_are_one_line(
         (
             {"host": "0.0.0.0", "allowed_hosts": ["desk.example"], **TLS},
             "https://desk.example:8600",
-            "https://desk.example:8600",
+            "https://127.0.0.1:8600",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,13 +12,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from mwalimu.jobs import Client
-from mwalimu.jobs.client.place import find_service
+from mwalimu.jobs import AsyncClient, Client
+from mwalimu.jobs.client.place import Place, find_service
 from mwalimu.jobs.client.problems import ServiceUnreachable
+from mwalimu.jobs.hosting.hosting import facts
 from mwalimu.jobs.hosting.local import find, running_service
+from mwalimu.jobs.records import Role
+from mwalimu.jobs.settings import ServiceSettings
 from mwalimu.jobs.workspace import Workspace
+from tests.jobs.service import running
+from tests.jobs.webhooks.receiver import make_certificate
 
 ASK = """
 from pathlib import Path
@@ -88,3 +95,34 @@ def test_an_address_of_somebody_else_is_not_taken_for_the_service(tmp_path: Path
     for text in ("", "{}", '{"url": 3}', '{"url": "http://127.0.0.1:1"}', "[]"):
         workspace.service.write_text(text)
         assert find(workspace) is None
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "desk.example"])
+def test_a_self_signed_certificate_is_known_from_the_workspace(tmp_path: Path, name: str) -> None:
+    """By whatever name; the service at the same address with another one is not the service."""
+    (tmp_path / "other").mkdir()
+    ours, other = (make_certificate(folder, name) for folder in (tmp_path, tmp_path / "other"))
+    settings = ServiceSettings(host="127.0.0.1", tls_certificate=ours, tls_key=ours)
+    for shown, is_found in ((ours, True), (other, False)):
+        workspace = Workspace(tmp_path / str(is_found))
+        with running(workspace.root, certificate=shown, key=shown) as here:
+            port = int(here.url.rpartition(":")[2])
+            told = facts(settings.model_copy(update={"port": port}))
+            assert "PRIVATE" not in json.dumps(told)
+            workspace.service.write_text(json.dumps(told))
+            workspace.token.write_text(here.tokens[Role.ADMIN])
+            place = find(workspace)
+            assert (place is not None) is is_found
+            if place is not None:
+                asked_both_ways(place)
+            with pytest.raises(httpx2.ConnectError):
+                httpx2.get(f"{here.url}/health")
+
+
+def asked_both_ways(place: Place) -> None:
+    async def me() -> str:
+        async with AsyncClient(place.url, place.token, certificate=place.certificate) as client:
+            return str((await client.me())["role"])
+
+    with Client(place.url, place.token, certificate=place.certificate) as client:
+        assert client.me()["role"] == asyncio.run(me()) == "admin"

@@ -65,7 +65,7 @@ def test_no_text_of_a_config_leads_anywhere(guarded: Running, canary: Canary) ->
     payloads = [*_each(FILES, PATHS + REFERENCES), *_each(NAMED, PATHS + MODELS)]
     payloads += _each(CALLED, ADDRESSES + PATHS)
     with guarded.client() as client:
-        jobs = len(client.get("/v1/jobs", params={"limit": 1000}).json()["jobs"])
+        jobs = len(client.get("/v1/jobs", params={"limit": 500}).json()["jobs"])
         for key, text in payloads:
             text = text.replace("{port}", str(canary.port))
             answer = client.post("/v1/jobs", json={"config": written(key, text)})
@@ -73,7 +73,7 @@ def test_no_text_of_a_config_leads_anywhere(guarded: Running, canary: Canary) ->
             assert SECRET not in answer.text and "root:" not in answer.text
             assert answer.headers["content-type"] == "application/json"
             tried += 1
-        assert len(client.get("/v1/jobs", params={"limit": 1000}).json()["jobs"]) == jobs
+        assert len(client.get("/v1/jobs", params={"limit": 500}).json()["jobs"]) == jobs
     print(f"{tried} configs refused")
     assert canary.calls == 0 and before_and_after(guarded) == before
 

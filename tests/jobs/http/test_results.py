@@ -139,6 +139,21 @@ def test_the_stage_at_work_is_the_one_that_spoke_last(place: Running) -> None:
         assert not any(stage["state"] == "running" for stage in stages)
 
 
+def test_an_arm_that_learns_is_not_the_student_that_does(place: Running) -> None:
+    """Both are told as fine-tuning; the arm's is a part of the evaluation."""
+    lease = seeding.started(place.service, "arms", "seven")
+    store = place.service.store
+    for label, done in (("finetune", 9), ("finetune labels", 2), ("evaluate before", 1)):
+        store.report(lease, "progress", seeding.progress(label, done, 9, "note"))
+    store.report(lease, "progress", seeding.progress("finetune labels", 4, 9, "step 4"))
+    with place.client() as client:
+        told = {one["stage"]: one for one in get(client, "/v1/jobs/arms/progress")["stages"]}
+    assert (told["finetune"]["done"], told["finetune"]["parts"]) == (9, [])
+    assert (told["evaluate"]["state"], told["evaluate"]["done"]) == ("running", 4)
+    parts = [(one["label"], one["done"], one["note"]) for one in told["evaluate"]["parts"]]
+    assert parts == [("evaluate before", 1, "note"), ("finetune labels", 4, "step 4")]
+
+
 def test_samples_hold_what_each_arm_answered(client: httpx2.Client, place: Running) -> None:
     samples = get(client, "/v1/jobs/first/samples?limit=3")["samples"]
     assert len(samples) == 3

@@ -23,7 +23,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(tmp_path: Path, clock: Clock) -> JobStore:
-    return JobStore(tmp_path / "service.db", clock=clock, retention_days=30)
+    return JobStore(tmp_path / "service.db", clock=clock, monotonic=clock, retention_days=30)
 
 
 def submit(store: JobStore, name: str, *, owner: str = "asha", **spec: Any) -> None:
@@ -89,6 +89,37 @@ def test_a_lease_is_held_by_its_heartbeat(store: JobStore, clock: Clock, late: b
     clock.now += LEASE_S + (0.001 if late else 0)
     assert store.take_back() == (["j"] if late else [])
     assert store.get("j").state is (State.QUEUED if late else State.STARTING)
+
+
+@pytest.mark.parametrize("jump", [-10 * DAY_S, 10 * DAY_S])
+def test_a_clock_that_is_set_ends_no_lease_and_keeps_none(tmp_path: Path, jump: float) -> None:
+    """Two processes at the file, of which the second sees the jump first."""
+    wall, ticks = Clock(1e9), Clock(50.0)
+    store, other = (
+        JobStore(tmp_path / "service.db", clock=wall, monotonic=ticks) for _ in range(2)
+    )
+    submit(store, "j")
+    lease = claimed(store)
+    for _ in range(3):
+        wall.now += jump
+        ticks.now += LEASE_S
+        assert other.take_back() == []
+        assert store.heartbeat(lease) is State.STARTING
+    ticks.now += LEASE_S + 0.001
+    assert other.take_back() == ["j"]
+    assert store.claim("cpu:1", "cpu") is not None
+
+
+def test_no_lease_outlives_the_machine(tmp_path: Path) -> None:
+    """Its monotonic clock begins anew; a lease of before may seem to last for days."""
+    ticks = Clock(20 * DAY_S)
+    store = JobStore(tmp_path / "service.db", monotonic=ticks)
+    submit(store, "j")
+    lease = claimed(store)
+    ticks.now = 3.0
+    with pytest.raises(LostLease):
+        store.heartbeat(lease)
+    assert store.take_back() == ["j"]
 
 
 def _says(store: JobStore, lease: Lease) -> list[Any]:

@@ -84,10 +84,11 @@ def test_an_earlier_file_is_brought_forward(
     assert store.get("waits").spec.registers == ("m",) and store.get("waits").spec.uses == ()
     (lease,) = store.leases()
     assert (lease.job, lease.token, lease.seconds) == ("held", "t", 30.0)
-    assert store.heartbeat(lease) is State.RUNNING
     assert len(store.events(job="held")) == 1
     expected = 8.0 if steps < 3 else 0.0  # from the third on, a submit writes it
     assert store.standing("asha")[1].usd == expected
+    assert store.take_back() == ["held"], "a lease by the wall clock, as they were, is over"
+    assert store.get("held").state is State.QUEUED
 
 
 def test_a_file_of_a_newer_mwalimu_is_refused_and_left_alone(tmp_path: Path) -> None:

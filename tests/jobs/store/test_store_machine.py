@@ -1,7 +1,8 @@
 """Generated sequences of everything that can be asked of the store, against QueueModel.
 
-Between the calls the clock is moved, leases are lost, a new process opens the file, and calls are
-broken off at any instruction of the database, as a crash does. MWALIMU_LONG=1: 2,000 sequences.
+Between the calls time passes, the wall clock is set, the machine starts anew, leases are lost, a
+new process opens the file, and calls are broken off at any instruction of the database, as a
+crash does. MWALIMU_LONG=1: 2,000 sequences.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
+        self.wall = Clock()
         self.clock = Clock()
         self.model = QueueModel(OWNERS, QUOTAS.queue, LEASE_S, MOST)
         self.given: list[Lease] = []
@@ -68,7 +70,8 @@ class StoreMachine(RuleBasedStateMachine):
     def _open(self) -> None:
         self.store = JobStore(
             self.folder / "service.db",
-            clock=self.clock,
+            clock=self.wall,
+            monotonic=self.clock,
             lease_s=LEASE_S,
             max_attempts=MOST,
             quotas=QUOTAS,
@@ -288,6 +291,18 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.0, 10.0, LEASE_S, LEASE_S + 0.5]))
     def time_passes(self, seconds: float) -> None:
         self.clock.now += seconds
+        self.wall.now += seconds
+
+    @rule(seconds=st.sampled_from([-1e6, -LEASE_S - 1, LEASE_S + 1, 1e6]))
+    def the_clock_is_set(self, seconds: float) -> None:
+        """Which ends no lease and makes none last."""
+        self.wall.now += seconds
+        self.take_back()
+
+    @rule()
+    def the_machine_starts_anew(self) -> None:
+        self.another_process()
+        self.clock.now = 5.0
 
     @rule(instructions=st.integers(1, 600))
     def the_next_call_is_broken_off(self, instructions: int) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from mwalimu.jobs.records import Job, Spec
 from mwalimu.jobs.states import State
-from mwalimu.jobs.store.job_store import JobStore
+from mwalimu.jobs.store.job_store import DAY_S, JobStore
 from mwalimu.jobs.webhooks import sender
 from mwalimu.jobs.webhooks.outbox import RETRIES_S, Outbox
 from mwalimu.jobs.webhooks.sender import Sender, Sending
@@ -162,6 +162,28 @@ def test_it_is_given_up_after_the_last_attempt_or_at_once_where_nobody_wants_it(
                 desk.clock.now += max(RETRIES_S)
         assert len(receiver.asked) == sent
         assert desk.outbox.outcome(desk.last_event())[0] == "given up"
+
+
+def test_what_was_told_is_forgotten_with_its_job_or_in_time(desk: Desk) -> None:
+    """But not before it was told."""
+    with Receiver(ok) as receiver:
+        url = f"http://hooks.test:{receiver.port}/"
+        kept, deleted = desk.ended(url), desk.ended(url)
+        last = desk.last_event()
+        assert desk.sender("hooks.test").round() == 2
+        untold = desk.ended("http://nobody.test:1/")
+        assert desk.outbox.fill() == 1
+    for job in (deleted, untold):
+        desk.store.delete(job.name)
+    assert desk.outbox.expire(None) == 1, "of the deleted job, that of the untold one waits"
+    with pytest.raises(TypeError):
+        desk.outbox.outcome(last)
+    assert [waits.url for waits in desk.outbox.due(9)] == ["http://nobody.test:1/"]
+    assert desk.store.get(kept.name)
+    desk.clock.now += 10 * DAY_S - 1
+    assert desk.outbox.expire(10) == 0
+    desk.clock.now += 2
+    assert desk.outbox.expire(None) == 0 and desk.outbox.expire(10) == 1
 
 
 def test_a_receiver_that_dawdles_or_floods_holds_nobody_up(

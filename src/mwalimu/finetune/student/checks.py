@@ -14,7 +14,7 @@ from mwalimu.finetune.student.adapters import check_targets
 from mwalimu.finetune.student.cutting import cut
 from mwalimu.finetune.student.importance import Importance
 from mwalimu.finetune.student.keeping import choose_kept
-from mwalimu.finetune.student.loading import LOAD_ERRORS, cannot_load, check_folder, has_no_weights
+from mwalimu.finetune.student.loading import cannot_load, check_folder, has_no_weights
 from mwalimu.finetune.student.parts import freeze, parameters_of
 
 
@@ -46,7 +46,7 @@ def blueprint(config: StudentConfig) -> Any:
         architecture = AutoConfig.from_pretrained(config.model, **options)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(architecture, **options)
-    except LOAD_ERRORS as error:
+    except Exception as error:  # of a broken config
         raise cannot_load(config.model, "the student", error) from error
     if config.prune is None:
         return model

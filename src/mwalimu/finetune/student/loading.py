@@ -6,31 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import HFValidationError
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from mwalimu.config import StudentConfig
-from mwalimu.data.loading import BASE_FILE
+from mwalimu.data.loading import BASE_FILE, in_one_line
 from mwalimu.data.quantised import quantise
 from mwalimu.data.tokenize import prepare_tokenizer
 from mwalimu.errors import MwalimuError, StudentError
 from mwalimu.finetune.student.adapters import with_adapter
 from mwalimu.finetune.student.parts import freeze, unfreeze
-
-# What transformers raises for a folder or hub id that it cannot use.
-LOAD_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    RuntimeError,
-    SafetensorError,
-    HFValidationError,
-)
 
 
 def load_student(config: StudentConfig, *, seed: int) -> tuple[Any, Any]:
@@ -48,7 +33,7 @@ def load_student(config: StudentConfig, *, seed: int) -> tuple[Any, Any]:
         model = _load_model(config, seed)
     except MwalimuError:
         raise
-    except LOAD_ERRORS as error:
+    except Exception as error:  # a broken folder can raise nearly anything
         raise cannot_load(config.model, "the student", error) from error
     prepare_tokenizer(tokenizer)
     _check_vocabulary(model, tokenizer, config.model)
@@ -56,7 +41,10 @@ def load_student(config: StudentConfig, *, seed: int) -> tuple[Any, Any]:
     model.to(_device())
     freeze(model, config.freeze)
     if config.adapts:
-        model = with_adapter(model, config, seed)
+        try:
+            model = with_adapter(model, config, seed)
+        except ValueError as error:  # peft's, of a model without layers
+            raise cannot_load(config.model, "the student's adapter", error) from error
         unfreeze(model, config.unfreeze, learning_dtype(config))
     return model, tokenizer
 
@@ -98,9 +86,8 @@ def has_no_weights(name: str) -> bool:
 
 
 def cannot_load(name: str, what: str, error: Exception) -> StudentError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
     fix = "name a folder with config.json, tokenizer and safetensors weights, or a hub id"
-    return StudentError(f"{what} cannot be loaded ({lines[0]})", where=name, fix=fix)
+    return StudentError(f"{what} cannot be loaded ({in_one_line(error)})", where=name, fix=fix)
 
 
 def _device() -> torch.device:
@@ -112,7 +99,7 @@ def _load_tokenizer(config: StudentConfig) -> Any:
         return AutoTokenizer.from_pretrained(
             config.model, trust_remote_code=config.trust_remote_code
         )
-    except LOAD_ERRORS as error:
+    except Exception as error:
         raise cannot_load(config.model, "the student's tokenizer", error) from error
 
 

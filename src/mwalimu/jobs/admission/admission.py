@@ -35,7 +35,6 @@ _REFERENCE = re.compile(
     rf"(?P<kind>dataset|model):(?P<name>{NAME.pattern})(?:@(?P<version>[1-9][0-9]{{0,8}}))?"
 )
 T = TypeVar("T")
-_NOWHERE = "nowhere"  # a folder that is never made: nothing beside it wins over a hub id
 
 
 @dataclass(slots=True)
@@ -93,7 +92,7 @@ def admit(submission: Submission, shelf: Shelf) -> Spec:
         raise config_error(error, "config", Config) from None
     taken: Config = admitted(asked, shelf)
     plain = taken.model_dump(mode="json", exclude_unset=True)
-    whole = build_config(plain, base=shelf.workspace.root.absolute() / _NOWHERE)
+    whole = build_config(plain, base=shelf.workspace.nowhere)
     _require_allowed(whole, shelf.urls)
     registers = submission.registers
     return Spec(

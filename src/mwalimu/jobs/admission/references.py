@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mwalimu.config import build_config, public_config
 from mwalimu.data.record import Json
-from mwalimu.jobs.records import Spec
+from mwalimu.jobs.records import RegisteredModel, Spec
 from mwalimu.jobs.refusals import NotFound
 from mwalimu.jobs.store.datasets import DatasetStore
 from mwalimu.jobs.store.models import ModelStore
@@ -29,8 +29,18 @@ def told_config(
             continue  # deleted since
     config = spec.config
     if spec.kind == "distillation":
-        config = public_config(build_config(config, base=workspace.root))
-    told: Json = _named(config, names, f"{root}/")
+        config = public_config(build_config(config, base=workspace.nowhere))
+    told: Json = _named(config, names, workspace)
+    return told
+
+
+def told_properties(
+    model: RegisteredModel, workspace: Workspace, others: Iterable[RegisteredModel]
+) -> Json:
+    """What a model was registered with: by name what it was made of, if that is one of `others`."""
+    root = str(workspace.root.absolute())
+    names = {f"{root}/{one.folder}": f"model:{one.name}@{one.version}" for one in others}
+    told: Json = _named(model.properties, names, workspace)
     return told
 
 
@@ -47,11 +57,11 @@ def _version(name: str) -> tuple[str, int]:
     return plain, int(version)
 
 
-def _named(value: Any, names: Mapping[str, str], root: str) -> Any:
+def _named(value: Any, names: Mapping[str, str], workspace: Workspace) -> Any:
     if isinstance(value, str):
-        return names.get(value, value.removeprefix(root))
+        return names.get(value, workspace.told(value))
     if isinstance(value, dict):
-        return {key: _named(item, names, root) for key, item in value.items()}
+        return {key: _named(item, names, workspace) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_named(item, names, root) for item in value]
+        return [_named(item, names, workspace) for item in value]
     return value

@@ -42,14 +42,14 @@ class Verb(Generic[P, T]):
 class AsyncClient:
     """As `Client`, method by method."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, *, certificate: str | None = None) -> None:
         self.url = transport.checked(url)
-        self._http = httpx2.AsyncClient(**transport.settings(url, token))
+        self._http = httpx2.AsyncClient(**transport.settings(url, token, certificate))
 
     @classmethod
     async def connect(cls, url: str | None = None, token: str | None = None) -> Self:
         place = await asyncio.to_thread(find_service, url, token)
-        return cls(place.url, place.token)
+        return cls(place.url, place.token, certificate=place.certificate)
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,6 +100,7 @@ class AsyncClient:
     delete_dataset = Verb(requests.delete_dataset)
     registry = Verb(requests.registry)
     schema = Verb(requests.schema)
+    states = Verb(requests.states)
     tokens = Verb(requests.tokens)
     create_token = Verb(requests.create_token)
     revoke_token = Verb(requests.revoke_token)
@@ -200,7 +201,7 @@ class AsyncClient:
                         await response.aread()
                         transport.refuse(response, f"GET {place.path}")
                     async for piece in response.aiter_raw():
-                        for found in place.taken(piece):
+                        for found in transport.taken(place, piece):
                             yield found
                         waiting = transport.pauses()
                         if place.ending and await self._result(place.over()):

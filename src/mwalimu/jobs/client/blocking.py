@@ -39,22 +39,22 @@ class Verb(Generic[P, T]):
 
 
 class Client:
-    """Of the service at `url`, with `token`; both as `connect` finds them if left out.
+    """Of the service at `url`, with `token`; `certificate` as PEM is the only one that it may show.
 
     Every method raises the errors of problems.py, and ConfigError, DataError and the rest as the
     service tells them. What may be sent twice is, for half a minute, while nobody answers.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, *, certificate: str | None = None) -> None:
         self.url = transport.checked(url)
-        self._http = httpx2.Client(**transport.settings(url, token))
+        self._http = httpx2.Client(**transport.settings(url, token, certificate))
 
     @classmethod
     def connect(cls, url: str | None = None, token: str | None = None) -> Self:
         """`url` or MWALIMU_URL, `token` or MWALIMU_TOKEN; else the local service, started if need
         be. Raises ConfigError where there is an address but no token."""
         place = find_service(url, token)
-        return cls(place.url, place.token)
+        return cls(place.url, place.token, certificate=place.certificate)
 
     def __enter__(self) -> Self:
         return self
@@ -105,6 +105,7 @@ class Client:
     delete_dataset = Verb(requests.delete_dataset)
     registry = Verb(requests.registry)
     schema = Verb(requests.schema)
+    states = Verb(requests.states)
     tokens = Verb(requests.tokens)
     create_token = Verb(requests.create_token)
     revoke_token = Verb(requests.revoke_token)
@@ -212,7 +213,7 @@ class Client:
                         response.read()
                         transport.refuse(response, f"GET {place.path}")
                     for piece in response.iter_raw():
-                        yield from place.taken(piece)
+                        yield from transport.taken(place, piece)
                         waiting = transport.pauses()
                         if place.ending and self._result(place.over()):
                             return

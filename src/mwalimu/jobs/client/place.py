@@ -15,8 +15,11 @@ DEFAULT_WORKSPACE = Path(".mwalimu") / "service"
 
 @dataclass(frozen=True, slots=True)
 class Place:
+    """`certificate` as PEM is the only one trusted; None for those that the machine trusts."""
+
     url: str
     token: str = field(repr=False)
+    certificate: str | None = field(default=None, repr=False)
 
 
 def find_service(url: str | None = None, token: str | None = None) -> Place:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from mwalimu.data.record import Json
 from mwalimu.jobs.client import told
 from mwalimu.jobs.client.told import Artefact, DatasetInfo, JobInfo, JobPage, Metrics, ModelInfo
+from mwalimu.jobs.paging import PAGE, SAMPLES
 from mwalimu.jobs.records import Event, Role
 from mwalimu.jobs.states import State
 from mwalimu.jobs.workspace import drawn_name
@@ -109,7 +110,7 @@ def jobs(
     state: State | str | None = None,
     owner: str | None = None,
     kind: str | None = None,
-    limit: int = 100,
+    limit: int = PAGE,
     before: float | str | None = None,
 ) -> Call[JobPage]:
     """The newest first; `before` is the `next` of the page before."""
@@ -166,7 +167,7 @@ def spend(name: str) -> Call[Json]:
     return _get(_of_job(name, "/spend"), _as_it_is)
 
 
-def samples(name: str, *, limit: int = 20) -> Call[Json]:
+def samples(name: str, *, limit: int = SAMPLES) -> Call[Json]:
     return _get(_of_job(name, "/samples"), _as_it_is, limit=limit)
 
 
@@ -263,6 +264,11 @@ def schema() -> Call[Json]:
     return _get("/v1/schema", _as_it_is)
 
 
+def states() -> Call[list[Json]]:
+    """Those of a job, each with what may be asked in it."""
+    return _get("/v1/states", told.listed("states", _as_it_is))
+
+
 def tokens() -> Call[list[Json]]:
     return _get("/v1/tokens", told.listed("tokens", _as_it_is))
 
@@ -277,5 +283,5 @@ def revoke_token(name: str) -> Call[None]:
     return Call("DELETE", f"/v1/tokens/{_part(name)}", _nothing, safe=False)
 
 
-def audit(*, after: int = 0, limit: int = 100) -> Call[list[Json]]:
+def audit(*, after: int = 0, limit: int = PAGE) -> Call[list[Json]]:
     return _get("/v1/audit", told.listed("entries", _as_it_is), after=after, limit=limit)

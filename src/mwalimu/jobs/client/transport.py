@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
 
 from mwalimu.errors import ConfigError, MwalimuError
+from mwalimu.jobs.client.pinning import pinned
 from mwalimu.jobs.client.problems import ServiceUnreachable, problem
 from mwalimu.jobs.client.requests import Call
+from mwalimu.jobs.client.streams import Place, T_co
 from mwalimu.serving.addresses import is_loopback
 
 T = TypeVar("T")
@@ -21,12 +23,15 @@ TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 STREAM_TIMEOUT = httpx2.Timeout(60.0, connect=10.0, read=45.0)  # a stream has a sign every 15 s
 AGAIN_S = 0.3  # until a stream that a server ended is asked for again
 _LONGEST = 3.0  # seconds between two attempts
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What reading an answer that is none of ours may raise."""
 _TAKEN, _BUSY = 409, 503
 
 
-def settings(url: str, token: str) -> dict[str, Any]:
+def settings(url: str, token: str, certificate: str | None = None) -> dict[str, Any]:
     """Of an httpx2 client. Raises ConfigError for an address that the token must not go to."""
     return {
+        **({} if certificate is None else {"verify": pinned(certificate)}),
         "base_url": checked(url),
         # As it is: a stream is asked from a byte of the log on, not of its compressed form.
         "headers": {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
@@ -80,12 +85,24 @@ def understood(call: Call[T], response: httpx2.Response) -> T:
     refuse(response, f"{call.method} {call.path}")
     try:
         return call.read(response.content)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ServiceUnreachable(
-            f"its answer cannot be read ({type(error).__name__})",
-            where=f"{call.method} {call.path}",
-            fix="is it a service of mwalimu, and of this version?",
-        ) from None
+    except UNREADABLE as error:
+        raise unreadable(f"{call.method} {call.path}", error) from None
+
+
+def taken(place: Place[T_co], piece: bytes) -> Sequence[T_co]:
+    """What a piece of a stream tells."""
+    try:
+        return place.taken(piece)
+    except UNREADABLE as error:
+        raise unreadable(f"GET {place.path}", error) from None
+
+
+def unreadable(where: str, error: Exception) -> MwalimuError:
+    return ServiceUnreachable(
+        f"its answer cannot be read ({type(error).__name__})",
+        where=where,
+        fix="is it a service of mwalimu, and of this version?",
+    )
 
 
 def refuse(response: httpx2.Response, where: str) -> None:

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+from mwalimu.data.record import Json
 from mwalimu.errors import MissingDependency
+from mwalimu.jobs.client.pinning import own_certificate
 from mwalimu.jobs.hosting.listening import local_url, public_url, resolved
 from mwalimu.jobs.hosting.shipped import put_quickstart
 from mwalimu.jobs.playground.playing import Playground
@@ -66,7 +68,7 @@ def host(settings: ServiceSettings, on_started: Started) -> None:
         )
 
         def started() -> None:
-            write_json(workspace.service, {"url": local_url(settings), "pid": os.getpid()})
+            write_json(workspace.service, facts(settings))
             on_started(url, made)
 
         try:
@@ -78,6 +80,14 @@ def host(settings: ServiceSettings, on_started: Started) -> None:
         finally:
             service.playground.close()
             workspace.service.unlink(missing_ok=True)
+
+
+def facts(settings: ServiceSettings) -> Json:
+    """What programs of this machine find the server by."""
+    found: Json = {"url": local_url(settings), "pid": os.getpid()}
+    if settings.tls_certificate is not None:
+        found["certificate"] = own_certificate(settings.tls_certificate.read_text())
+    return found
 
 
 def _supervised(
@@ -136,6 +146,7 @@ def keep_house(workspace: Workspace, store: JobStore) -> None:
     workspace.sweep()
     for name in store.expire(remove=workspace.remove_job):
         note(f"{name}: ended too long ago, removed")
+    Outbox(store.database).expire(store.retention_days)
 
 
 def note(line: str) -> None:

@@ -18,8 +18,8 @@ def public_url(settings: ServiceSettings) -> str:
 
 
 def local_url(settings: ServiceSettings) -> str:
-    """For programs of this machine. A certificate is for the public name alone."""
-    if settings.tls_key or not _is_everywhere(settings.host):
+    """For programs of this machine, which know its certificate by itself, not by its name."""
+    if not _is_everywhere(settings.host):
         return public_url(settings)
     return _url(settings, "::1" if ":" in settings.host else "127.0.0.1")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2
 
 from mwalimu.errors import RunError
+from mwalimu.jobs.client.pinning import pinned
 from mwalimu.jobs.client.place import Place
 from mwalimu.jobs.client.problems import ServiceUnreachable
 from mwalimu.jobs.workspace import Workspace
@@ -40,9 +41,11 @@ def running_service(workspace: Workspace) -> Place:
 def find(workspace: Workspace) -> Place | None:
     """The one whose address is in the workspace, if it answers."""
     try:
-        url = str(json.loads(workspace.service.read_text())["url"])
-        place = Place(url, workspace.token.read_text().strip())
-        answer = httpx2.get(f"{url}/health", timeout=5.0, trust_env=False)
+        facts = json.loads(workspace.service.read_text())
+        url, certificate = str(facts["url"]), facts.get("certificate")
+        place = Place(url, workspace.token.read_text().strip(), certificate)
+        verify = certificate is None or pinned(certificate)
+        answer = httpx2.get(f"{url}/health", timeout=5.0, trust_env=False, verify=verify)
     except (OSError, ValueError, KeyError, TypeError, httpx2.HTTPError):
         return None
     return place if answer.is_success else None

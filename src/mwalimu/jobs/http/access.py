@@ -23,6 +23,7 @@ ROLES: Mapping[tuple[str, str], Role] = {
     ("GET", "/v1/openapi.json"): VIEWER,
     ("GET", "/v1/registry"): VIEWER,
     ("GET", "/v1/schema"): VIEWER,
+    ("GET", "/v1/states"): VIEWER,
     ("POST", "/v1/jobs"): SUBMITTER,
     ("POST", "/v1/jobs/estimate"): SUBMITTER,
     ("GET", "/v1/jobs"): VIEWER,

@@ -25,6 +25,7 @@ from mwalimu.jobs.http.routes import (
     results,
 )
 from mwalimu.jobs.http.service import Service
+from mwalimu.jobs.http.streams import Streams
 from mwalimu.jobs.http.threads import places
 from mwalimu.jobs.http.uploading import remove_unfinished
 
@@ -39,6 +40,7 @@ def create_app(service: Service) -> FastAPI:
         remove_unfinished(service.workspace)
         app.state.feed = Feed(service.store)
         app.state.places = places()
+        app.state.streams = Streams(service.settings.quotas)
         yield
         app.state.feed.close()
         await asyncio.to_thread(service.playground.close)

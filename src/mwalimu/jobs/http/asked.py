@@ -8,12 +8,11 @@ from fastapi import Path, Query
 from pydantic import Field
 
 from mwalimu.config.section import Section
+from mwalimu.jobs.paging import LONGEST_PAGE
 from mwalimu.jobs.records import Role
 from mwalimu.jobs.submission import NAME_PATTERN, Line, Name
 
 MAX_NUMBER = 2**53  # what JSON's readers agree on
-PAGE, LONGEST_PAGE = 100, 1000
-
 
 NamePath = Annotated[str, Path(max_length=255, pattern=NAME_PATTERN)]
 VersionPath = Annotated[int, Path(ge=1, le=MAX_NUMBER)]

@@ -1,4 +1,4 @@
-"""What a request must pass before any of its content is looked at, and what every answer carries.
+"""What a request must pass before any of its content is looked at.
 
 The Host header must name this machine, or a name that the server's owner gave: a page of a hostile
 site can make its own name point here (DNS rebinding), but cannot choose that header. Origin, if a
@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterable
 from functools import partial
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mwalimu.jobs.http.problems import Problem, respond
@@ -22,18 +22,6 @@ from mwalimu.serving.bounds import bounded, says_too_much, too_large
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 UPLOADS = "/v1/datasets/"
-
-HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self';"
-    " img-src 'self' data:; connect-src 'self'; form-action 'none'; base-uri 'none';"
-    " frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",
-}
 
 STRANGER = Problem(401, "a valid token is needed", fix="send Authorization: Bearer <token>")
 FOREIGN = Problem(403, "the Host or Origin header does not name this service")
@@ -57,9 +45,6 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                told = MutableHeaders(raw=message["headers"])
-                for name, value in HEADERS.items():
-                    told.setdefault(name, value)
                 await self._audit(scope, message["status"])
             async with asyncio.timeout(limits.send_timeout):
                 await send(message)

@@ -53,13 +53,14 @@ _STATUS: tuple[tuple[type[MwalimuError], int], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`rows` are those of a data file that are bad."""
+    """`rows` are those of a data file that are bad; `retry_s` when to come again, in seconds."""
 
     status: int
     what: str
     where: str = ""
     fix: str = ""
     rows: tuple[Json, ...] = ()
+    retry_s: int | None = None
 
     def to_json(self) -> Json:
         told: Json = {"what": self.what, "where": self.where, "fix": self.fix}
@@ -80,7 +81,10 @@ def refused(status: int, what: str, *, where: str = "", fix: str = "") -> Refuse
 
 
 def respond(problem: Problem) -> Response:
-    return tell(problem.to_json(), problem.status)
+    answer = tell(problem.to_json(), problem.status)
+    if problem.retry_s is not None:
+        answer.headers["Retry-After"] = str(problem.retry_s)
+    return answer
 
 
 def problem_of(error: MwalimuError, workspace: Workspace) -> Problem:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from mwalimu.jobs.http.front import Front, Protocol
 from mwalimu.serving.listening import ListeningServer
 
 CONNECTIONS = 1000
@@ -26,16 +27,19 @@ class Server(ListeningServer):
         key: Path | None = None,
     ) -> None:
         self.app = app
+        front = Front(app, CONNECTIONS)
         super().__init__(
-            app,
+            front,
             host=host,
             port=port,
-            connections=CONNECTIONS,
+            connections=None,
             grace=GRACE,
+            http=Protocol,
             proxy_headers=False,
             ssl_certfile=certificate,
             ssl_keyfile=key,
         )
+        front.connections = self.server_state.connections
 
     async def shutdown(self, sockets: Any = None) -> None:
         self.app.state.feed.close()

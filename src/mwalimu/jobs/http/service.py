@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -9,10 +10,11 @@ from fastapi import Depends, Request
 
 from mwalimu.data.record import Json
 from mwalimu.jobs.admission.admission import Shelf
-from mwalimu.jobs.admission.references import told_config
+from mwalimu.jobs.admission.references import told_config, told_properties
 from mwalimu.jobs.http.limits import LIMITS, Limits
+from mwalimu.jobs.http.told import ModelTold, model_told
 from mwalimu.jobs.playground.playing import Playground
-from mwalimu.jobs.records import Job, Owner
+from mwalimu.jobs.records import Job, Owner, RegisteredModel
 from mwalimu.jobs.settings import DEFAULTS, ServiceSettings
 from mwalimu.jobs.store.audit import AuditLog
 from mwalimu.jobs.store.datasets import DatasetStore
@@ -51,6 +53,10 @@ class Service:
 
     def config_of(self, job: Job) -> Json:
         return told_config(job.spec, self.workspace, self.datasets, self.models)
+
+    def models_told(self, models: Iterable[RegisteredModel]) -> list[ModelTold]:
+        known = self.models.all()
+        return [model_told(one, told_properties(one, self.workspace, known)) for one in models]
 
 
 def open_service(

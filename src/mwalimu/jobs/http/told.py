@@ -128,13 +128,14 @@ def job_told(job: Job, url: str) -> JobTold:
     )
 
 
-def model_told(model: RegisteredModel) -> ModelTold:
+def model_told(model: RegisteredModel, properties: Json) -> ModelTold:
+    """`properties` are the model's, without places on the server."""
     return ModelTold(
         name=model.name,
         version=model.version,
         job=model.job,
         created=model.created,
-        properties=model.properties,
+        properties=properties,
     )
 
 

@@ -59,7 +59,7 @@ class Player:
     @cached_property
     def _config(self) -> Config:
         spec = self.jobs.get(self.job).spec
-        return build_config(spec.config, base=self.workspace.root, where=self.job)
+        return build_config(spec.config, base=self.workspace.nowhere, where=self.job)
 
     @cached_property
     def _answerer(self) -> Any:

@@ -42,13 +42,15 @@ _LISTED = (
 
 
 class JobStore:
-    """`clock` gives seconds since 1970; the rest is as in ServiceSettings."""
+    """`clock` gives seconds since 1970, and may jump; `monotonic` times the leases, see there. The
+    rest is as in ServiceSettings."""
 
     def __init__(
         self,
         path: Path,
         *,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         lease_s: float = LEASE_S,
         max_attempts: int = MAX_ATTEMPTS,
         retention_days: float | None = DEFAULTS.retention_days,
@@ -56,6 +58,7 @@ class JobStore:
     ) -> None:
         self.database = Database(path)
         self.clock = clock
+        self.monotonic = monotonic
         self.lease_s = lease_s
         self.max_attempts = max_attempts
         self.retention_days = retention_days
@@ -151,18 +154,22 @@ class JobStore:
         owners who have as many running as they may."""
         with self.database.change() as db:
             return leases.claim(
-                db, slot, resource, self.quotas, now=self.clock(), lasts=self.lease_s
+                db,
+                slot,
+                resource,
+                self.quotas,
+                now=self.clock(),
+                monotonic=self.monotonic(),
+                lasts=self.lease_s,
             )
 
     def heartbeat(self, lease: Lease) -> State:
         """Holds it for another `lease.seconds`; returns the job's state, where a request to stop
         is seen. Raises LostLease."""
         with self.database.change() as db:
-            now = self.clock()
-            state = leases.held(db, lease, now=now)
-            db.execute(
-                "UPDATE leases SET expires = ? WHERE job = ?", (now + lease.seconds, lease.job)
-            )
+            monotonic = self.monotonic()
+            state = leases.held(db, lease, monotonic=monotonic)
+            leases.renew(db, lease, monotonic=monotonic)
             return state
 
     def advance(self, lease: Lease, state: State, **found: Any) -> None:
@@ -173,13 +180,12 @@ class JobStore:
         Raises LostLease; WrongState for a step that the table does not know.
         """
         with self.database.change() as db:
-            now = self.clock()
-            before = leases.held(db, lease, now=now)
+            before = leases.held(db, lease, monotonic=self.monotonic())
             if state not in _STEPS:
                 raise WrongState(f"no worker makes it {state}", where=lease.job)
             if before in STOPS and state not in ENDED:
                 return
-            move(db, lease.job, state, now=now, **found)
+            move(db, lease.job, state, now=self.clock(), **found)
 
     def report(self, lease: Lease, kind: str, data: Json) -> None:
         """An event of the job: "progress" or "spent", in place of those it makes old.
@@ -187,9 +193,8 @@ class JobStore:
         Raises LostLease.
         """
         with self.database.change() as db:
-            now = self.clock()
-            leases.held(db, lease, now=now)
-            events.report(db, lease.job, kind, data, now=now)
+            leases.held(db, lease, monotonic=self.monotonic())
+            events.report(db, lease.job, kind, data, now=self.clock())
 
     def note_spent(self, name: str, usd: float | None) -> None:
         """What a job has spent in all, where that was not by a worker; None where it is unknown."""
@@ -199,11 +204,10 @@ class JobStore:
     def take_back(self) -> list[str]:
         """Jobs whose lease has run out: waiting again, stopped as was asked, or given up."""
         with self.database.change() as db:
-            now = self.clock()
-            late = db.execute("SELECT job FROM leases WHERE expires < ?", (now,)).fetchall()
-            for (name,) in late:
-                leases.take_back(db, name, self.max_attempts, now=now)
-            return [name for (name,) in late]
+            late = leases.late(db, monotonic=self.monotonic())
+            for name in late:
+                leases.take_back(db, name, self.max_attempts, now=self.clock())
+            return late
 
     def take_back_of(self, lease: Lease) -> bool:
         """The same at once, of a worker that is known to have ended; False if it had ended well."""
@@ -219,10 +223,9 @@ class JobStore:
         Raises LostLease.
         """
         with self.database.change() as db:
-            now = self.clock()
-            leases.held(db, lease, now=now)
+            leases.held(db, lease, monotonic=self.monotonic())
             db.execute("UPDATE jobs SET attempts = attempts - 1 WHERE name = ?", (lease.job,))
-            leases.let_go(db, lease.job, now=now)
+            leases.let_go(db, lease.job, now=self.clock())
 
     def leases(self) -> list[Lease]:
         with self.database.read() as db:

@@ -1,4 +1,9 @@
-"""Who holds which job, inside a transaction: one lease a job, one lease a slot."""
+"""Who holds which job, inside a transaction: one lease a job, one lease a slot.
+
+A lease is timed by the machine's monotonic clock, which all its processes share: the wall clock
+may be set while a worker is well. That clock begins anew when the machine does; a lease that lasts
+longer than one renewed this moment is therefore of an earlier start, and its worker is gone.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +26,18 @@ _GIVEN_UP: Json = {
     "exit_code": 1,
 }
 
+_OVER = "expires < :now OR expires > :now + seconds"
+
 
 def claim(
-    db: sqlite3.Connection, slot: str, resource: str, quotas: Quotas, *, now: float, lasts: float
+    db: sqlite3.Connection,
+    slot: str,
+    resource: str,
+    quotas: Quotas,
+    *,
+    now: float,
+    monotonic: float,
+    lasts: float,
 ) -> Lease | None:
     """The first in line whose owner may have one more running; None if there is none."""
     if db.execute("SELECT 1 FROM leases WHERE slot = ?", (slot,)).fetchone():
@@ -37,23 +51,35 @@ def claim(
     ).fetchone()
     if row is None:
         return None
-    lease = Lease(row["name"], secrets.token_hex(16), slot, now + lasts, lasts)
+    lease = Lease(row["name"], secrets.token_hex(16), slot, monotonic + lasts, lasts)
     insert(db, "leases", asdict(lease))
     db.execute("UPDATE jobs SET attempts = attempts + 1 WHERE name = ?", (lease.job,))
     move(db, lease.job, State.STARTING, now=now)
     return lease
 
 
-def held(db: sqlite3.Connection, lease: Lease, *, now: float) -> State:
+def held(db: sqlite3.Connection, lease: Lease, *, monotonic: float) -> State:
     """The state of the job that it holds. Raises LostLease."""
     row = db.execute(
-        "SELECT token, expires, state FROM leases JOIN jobs ON jobs.name = leases.job"
-        " WHERE job = ?",
-        (lease.job,),
+        "SELECT state FROM leases JOIN jobs ON jobs.name = leases.job"
+        f" WHERE job = :job AND token = :token AND NOT ({_OVER})",
+        {"job": lease.job, "token": lease.token, "now": monotonic},
     ).fetchone()
-    if row is None or row["token"] != lease.token or row["expires"] < now:
+    if row is None:
         raise LostLease(lease.job)
     return State(row["state"])
+
+
+def renew(db: sqlite3.Connection, lease: Lease, *, monotonic: float) -> None:
+    db.execute(
+        "UPDATE leases SET expires = ? WHERE job = ?", (monotonic + lease.seconds, lease.job)
+    )
+
+
+def late(db: sqlite3.Connection, *, monotonic: float) -> list[str]:
+    """The jobs whose lease has run out."""
+    rows = db.execute(f"SELECT job FROM leases WHERE {_OVER}", {"now": monotonic})
+    return [job for (job,) in rows]
 
 
 def is_out(db: sqlite3.Connection, lease: Lease) -> bool:

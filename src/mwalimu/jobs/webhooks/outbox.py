@@ -11,10 +11,12 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from mwalimu.data.record import Json
 from mwalimu.jobs.states import OVER, State
 from mwalimu.jobs.store.database import Database
+from mwalimu.jobs.store.job_store import DAY_S
 
 RETRIES_S = (5.0, 30.0, 120.0, 600.0, 3600.0, 3 * 3600.0, 8 * 3600.0)
 """Seconds until each further attempt; after the last one it is given up."""
@@ -82,6 +84,17 @@ class Outbox:
                     delivery.number,
                 ),
             )
+
+    def expire(self, retention_days: float | None) -> int:
+        """Forgets what has been delivered or given up, with the event that it told of, or
+        `retention_days` after it; returns how many. What still waits stays, be its job gone."""
+        days = inf if retention_days is None else retention_days
+        with self.database.change() as db:
+            return db.execute(
+                "DELETE FROM webhooks WHERE due IS NULL AND NOT EXISTS"
+                " (SELECT 1 FROM events WHERE number = webhooks.number AND time >= ?)",
+                (self.clock() - days * DAY_S,),
+            ).rowcount
 
     def outcome(self, number: int) -> tuple[str, int, str]:
         """(waiting, delivered or given up; attempts; why the last one failed)."""

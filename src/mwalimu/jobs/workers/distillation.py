@@ -19,7 +19,7 @@ from mwalimu.jobs.workers.worker import Outcome, Task
 def distil(task: Task) -> Outcome:
     """Goes on where an earlier worker was. What misses its gate is not registered."""
     workspace, job = task.workspace, task.job
-    config = build_config(job.spec.config, base=workspace.root, where=job.name)
+    config = build_config(job.spec.config, base=workspace.nowhere, where=job.name)
     _require_files(config)
     own = task.folder / "answers"
     task.enter(State.RUNNING)

@@ -114,9 +114,9 @@ def _work_alone(workspace: Workspace, store: JobStore, lease: Lease, works: Work
         end = None
     except Exception as error:
         if isinstance(error, MwalimuError):
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {workspace.told(str(error))}", file=sys.stderr)
         else:
-            traceback.print_exc()
+            print(workspace.told(traceback.format_exc()), end="", file=sys.stderr)
         end, found = State.FAILED, {"error": as_problem(error, workspace)}
     _say(store, lease, end, found | _money(chosen.spent()))
 

@@ -3,6 +3,8 @@
 import { Problem, send } from "./api.js";
 import { pause } from "./dom.js";
 
+const FULL = 429; // as many streams as may be: one of them will close
+
 /**
  * Calls `heard(event)` for each until `signal`, of one job or of all. `opened()` is awaited once the
  * stream first stands: what is loaded in it misses nothing.
@@ -25,7 +27,7 @@ export async function follow({ job, signal, opened, heard }) {
     try {
       await whileSeen(signal, listen);
     } catch (error) {
-      if (error instanceof Problem && error.status < 500) throw error;
+      if (error instanceof Problem && error.status < 500 && error.status !== FULL) throw error;
     }
     if (!signal.aborted) connection(false);
     await pause(wait, signal);

@@ -4,6 +4,7 @@ import { ask, signOut, signedIn, takeToken } from "./api.js";
 import { announce, el, put } from "./dom.js";
 import { choose, chosenLanguage, language, LANGUAGES, speak, t } from "./i18n.js";
 import { PAGES, pageTitle, place, show, to } from "./router.js";
+import { learnStates } from "./states.js";
 import { select } from "./widgets.js";
 
 const THEME = "mwalimu.theme";
@@ -19,6 +20,7 @@ async function draw() {
   if (!signedIn()) me = null;
   document.getElementById("skip").textContent = t("skip");
   put(document.getElementById("top"), bar());
+  if (me) await learnStates().catch(() => {});
   await show();
 }
 

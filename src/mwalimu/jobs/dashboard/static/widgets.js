@@ -18,16 +18,6 @@ const MARKS = {
   PauseRequested: "‖",
   NotResponding: "?",
 };
-export const STATES = Object.keys(MARKS);
-export const HELD = [
-  "Starting",
-  "Preparing",
-  "Running",
-  "Finalizing",
-  "CancelRequested",
-  "PauseRequested",
-];
-export const MOVING = [...HELD, "NotStarted", "Queued", "NotResponding"];
 
 /** A state as a mark and a word, never as a colour alone. */
 export function badge(state) {

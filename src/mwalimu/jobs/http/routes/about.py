@@ -16,6 +16,7 @@ from mwalimu.jobs.http.access import GuardedRoute
 from mwalimu.jobs.http.documented import good
 from mwalimu.jobs.http.service import Here, Who
 from mwalimu.jobs.http.told import tell
+from mwalimu.jobs.states import ENDED, HELD, VERBS, State
 from mwalimu.jobs.webhooks.signing import secret_of, service_secret
 
 router = APIRouter(route_class=GuardedRoute)
@@ -42,6 +43,17 @@ class Known(TypedDict):
     quickstart: Json
 
 
+class StateTold(TypedDict):
+    state: str
+    held: bool
+    ended: bool
+    verbs: list[str]
+
+
+class StatesTold(TypedDict):
+    states: list[StateTold]
+
+
 @router.get("/health", responses=good(Health))
 async def health() -> Response:
     """Whether requests are taken."""
@@ -49,11 +61,11 @@ async def health() -> Response:
 
 
 @router.get("/v1/me", responses=good(Me))
-def me(here: Here, who: Who) -> Response:
+def me(here: Here, who: Who, request: Request) -> Response:
     """Whose token this is, what they may have and what they use of it."""
     quota, used = here.store.standing(who.name)
-    told = Me(name=who.name, role=who.role, quota=quota.model_dump(), used=asdict(used))
-    return tell(told)
+    now = asdict(used) | {"streams": request.app.state.streams.of(who.name)}
+    return tell(Me(name=who.name, role=who.role, quota=quota.model_dump(), used=now))
 
 
 @router.get("/v1/me/webhook-secret", responses=good(Secret))
@@ -75,6 +87,12 @@ def schema() -> Response:
     return tell(_schema())
 
 
+@router.get("/v1/states", responses=good(StatesTold))
+def states() -> Response:
+    """The states of a job: whether a worker has it, whether it has ended, what may be asked."""
+    return tell(StatesTold(states=[_state(state) for state in State]))
+
+
 @router.get("/v1/openapi.json", responses=good(dict[str, Any]))
 def openapi(request: Request) -> Response:
     """This interface, for programs."""
@@ -91,6 +109,11 @@ def _known() -> Known:
         students=json.loads(display.students_as_json(search_students())),
         quickstart=settings(seed=0),
     )
+
+
+def _state(state: State) -> StateTold:
+    verbs = [verb for verb, states in VERBS.items() if state in states]
+    return StateTold(state=state, held=state in HELD, ended=state in ENDED, verbs=verbs)
 
 
 @lru_cache(1)

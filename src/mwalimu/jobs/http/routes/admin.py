@@ -8,10 +8,11 @@ from fastapi import APIRouter, Request, Response
 from typing_extensions import TypedDict
 
 from mwalimu.jobs.http.access import GuardedRoute
-from mwalimu.jobs.http.asked import PAGE, After, Limit, NamePath, NewToken
+from mwalimu.jobs.http.asked import After, Limit, NamePath, NewToken
 from mwalimu.jobs.http.documented import created, good, nothing
 from mwalimu.jobs.http.service import Here
 from mwalimu.jobs.http.told import tell
+from mwalimu.jobs.paging import PAGE
 
 router = APIRouter(route_class=GuardedRoute)
 

@@ -14,9 +14,12 @@ from mwalimu.jobs.http.asked import After, NamePath
 from mwalimu.jobs.http.documented import text
 from mwalimu.jobs.http.feed import Feed
 from mwalimu.jobs.http.logs import follow as follow_log
-from mwalimu.jobs.http.service import Here
+from mwalimu.jobs.http.service import Here, Who
+from mwalimu.jobs.http.streams import Stream
 from mwalimu.jobs.states import ENDED
 from mwalimu.jobs.submission import Name
+
+EVENTS, LOG = "text/event-stream", "text/plain; charset=utf-8"
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -25,6 +28,7 @@ router = APIRouter(route_class=GuardedRoute)
 async def events(
     request: Request,
     here: Here,
+    who: Who,
     after: After | None = None,
     job: Annotated[Name | None, Query()] = None,
     follow: bool = False,
@@ -35,12 +39,12 @@ async def events(
     """
     feed: Feed = request.app.state.feed
     if not follow:
-        stream = feed.past(after or 0, job)
-    elif after is not None:
-        stream = feed.follow(after, job)
-    else:
+        return StreamingResponse(feed.past(after or 0, job), media_type=EVENTS)
+    if after is None:
         stream = _from(await anyio.to_thread.run_sync(here.store.newest_event), job, feed)
-    return StreamingResponse(stream, media_type="text/event-stream")
+    else:
+        stream = feed.follow(after, job)
+    return Stream(stream, EVENTS, request.app.state.streams.place(who))
 
 
 async def _from(newest: int, job: str | None, feed: Feed) -> AsyncIterator[bytes]:
@@ -52,7 +56,7 @@ async def _from(newest: int, job: str | None, feed: Feed) -> AsyncIterator[bytes
 
 @router.get("/v1/jobs/{job}/logs", responses=text("text/plain"))
 async def logs(
-    request: Request, job: NamePath, here: Here, after: After = 0, follow: bool = False
+    request: Request, job: NamePath, here: Here, who: Who, after: After = 0, follow: bool = False
 ) -> Response:
     """From byte `after`; with `follow` until the job has ended."""
     await anyio.to_thread.run_sync(here.store.get, job)
@@ -64,4 +68,6 @@ async def logs(
     pieces: AsyncIterator[bytes] = follow_log(
         here.workspace.log(job), after, more=more, whole=not follow
     )
-    return StreamingResponse(pieces, media_type="text/plain; charset=utf-8")
+    if not follow:
+        return StreamingResponse(pieces, media_type=LOG)
+    return Stream(pieces, LOG, request.app.state.streams.place(who))

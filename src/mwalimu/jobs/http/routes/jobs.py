@@ -9,16 +9,15 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from mwalimu.config import build_config
 from mwalimu.jobs.admission.admission import admit
 from mwalimu.jobs.http.access import GuardedRoute, require_owner_of
-from mwalimu.jobs.http.asked import PAGE, Limit, NamePath
+from mwalimu.jobs.http.asked import Limit, NamePath
 from mwalimu.jobs.http.documented import created, good, nothing
 from mwalimu.jobs.http.service import Here, Service, Who
 from mwalimu.jobs.http.threads import at_length
 from mwalimu.jobs.http.told import JobsTold, JobTold, job_told, tell
+from mwalimu.jobs.paging import PAGE
 from mwalimu.jobs.records import Job, Kind
 from mwalimu.jobs.states import State
 from mwalimu.jobs.submission import Name, Submission
-
-AT_ONCE = 500
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -48,7 +47,7 @@ def _estimated(asked: Submission, here: Service) -> Response:
     from mwalimu.api import estimate as estimate_job
 
     spec = admit(asked, here.shelf())
-    config = build_config(spec.config, base=here.workspace.root)
+    config = build_config(spec.config, base=here.workspace.nowhere)
     return tell(estimate_job(config, store=here.workspace.answers).to_json())
 
 
@@ -61,8 +60,7 @@ def jobs(
     limit: Limit = PAGE,
     before: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
 ) -> Response:
-    """The newest first, at most 500 at once; `next` is the `before` of the next page."""
-    limit = min(limit, AT_ONCE)
+    """The newest first; `next` is the `before` of the next page."""
     found = here.store.jobs(state=state, owner=owner, kind=kind, limit=limit + 1, before=before)
     page = found[:limit]
     rest = page[-1].created if len(found) > limit else None

@@ -13,7 +13,7 @@ from mwalimu.jobs.http.asked import MAX_NUMBER, NamePath, NewEvaluation, NewMode
 from mwalimu.jobs.http.documented import created, good, nothing, text
 from mwalimu.jobs.http.packing import packed
 from mwalimu.jobs.http.service import Here, Who
-from mwalimu.jobs.http.told import JobTold, ModelsTold, ModelTold, job_told, model_told, tell
+from mwalimu.jobs.http.told import JobTold, ModelsTold, ModelTold, job_told, tell
 from mwalimu.jobs.refusals import WrongState
 from mwalimu.jobs.states import State
 
@@ -23,7 +23,7 @@ router = APIRouter(route_class=GuardedRoute)
 @router.get("/v1/models", responses=good(ModelsTold))
 def models(here: Here) -> Response:
     """By name, the newest version first."""
-    return tell(ModelsTold(models=[model_told(one) for one in here.models.all()]))
+    return tell(ModelsTold(models=here.models_told(here.models.all())))
 
 
 @router.get("/v1/models/{model}", responses=good(ModelTold))
@@ -33,7 +33,8 @@ def show(
     version: Annotated[int | None, Query(ge=1, le=MAX_NUMBER)] = None,
 ) -> Response:
     """One, the newest without `version`."""
-    return tell(model_told(here.models.get(model, version)))
+    (told,) = here.models_told([here.models.get(model, version)])
+    return tell(told)
 
 
 @router.post("/v1/models", status_code=201, responses=created(ModelTold))
@@ -45,9 +46,9 @@ def register(asked: NewModel, here: Here, who: Who, request: Request) -> Respons
     if job.state is not State.COMPLETED or job.spec.kind != "distillation":
         raise WrongState(f"is {job.state}, of kind {job.spec.kind}", where=job.name)
     request.scope["touched"] = asked.name
-    return tell(
-        model_told(register_student(here.workspace, here.models, job.name, asked.name)), 201
-    )
+    made = register_student(here.workspace, here.models, job.name, asked.name)
+    (told,) = here.models_told([made])
+    return tell(told, 201)
 
 
 @router.delete("/v1/models/{model}/{version}", status_code=204, responses=nothing())

@@ -15,16 +15,22 @@ from mwalimu.jobs.http.documented import good, text
 from mwalimu.jobs.http.problems import refused
 from mwalimu.jobs.http.service import Here, Service
 from mwalimu.jobs.http.told import tell
+from mwalimu.jobs.paging import SAMPLES
 from mwalimu.jobs.results import Results, comparison, prompts_of
 
 router = APIRouter(route_class=GuardedRoute)
-
-SAMPLES = 20
 
 
 class MetricsTold(TypedDict):
     lines: list[Json]
     next: int
+
+
+class PartTold(TypedDict):
+    label: str
+    done: int | None
+    total: int | None
+    note: str
 
 
 class StageTold(TypedDict):
@@ -33,6 +39,7 @@ class StageTold(TypedDict):
     done: int | None
     total: int | None
     note: str
+    parts: list[PartTold]
     summary: Json
 
 

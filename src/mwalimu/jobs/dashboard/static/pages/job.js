@@ -6,25 +6,10 @@ import { follow } from "../events.js";
 import { duration, when } from "../format.js";
 import { named, t } from "../i18n.js";
 import { go, heading, to } from "../router.js";
-import { attempt, badge, button, confirmed, facts, HELD, problem, told } from "../widgets.js";
+import { verbs } from "../states.js";
+import { attempt, badge, button, confirmed, facts, problem, told } from "../widgets.js";
 
 const PARTS = ["overview", "curves", "samples", "scores", "logs", "events", "files", "config"];
-
-/** What may be asked of a job in a state. */
-const ACTIONS = {
-  pause: ["Queued", "Starting", "Preparing", "Running", "Finalizing"],
-  cancel: [
-    "NotStarted",
-    "Queued",
-    "Starting",
-    "Preparing",
-    "Running",
-    "Finalizing",
-    "Paused",
-    "PauseRequested",
-  ],
-  resume: ["Paused", "Failed", "Canceled"],
-};
 
 export async function show(main, { names, signal }) {
   const [name, part = PARTS[0]] = names;
@@ -115,17 +100,13 @@ function tags(given) {
 
 function actions(view) {
   const { state } = view.job;
-  const may = Object.keys(ACTIONS).filter((action) => ACTIONS[action].includes(state));
-  const asked = may.map((action) =>
-    button(t(`action.${action}`), () => act(view, action), {
-      class: action === "resume" && "primary",
+  const asked = verbs(state).map((verb) =>
+    button(t(`action.${verb}`), () => (verb === "delete" ? erase(view) : act(view, verb)), {
+      class: { resume: "primary", delete: "danger" }[verb],
     }),
   );
-  const remove =
-    !HELD.includes(state) && button(t("action.delete"), () => erase(view), { class: "danger" });
   return [
     asked,
-    remove,
     state === "Completed" &&
       el(
         "a",

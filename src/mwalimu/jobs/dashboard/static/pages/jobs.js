@@ -6,16 +6,15 @@ import { follow } from "../events.js";
 import { money, when } from "../format.js";
 import { named, t } from "../i18n.js";
 import { go, heading, pageTitle, to } from "../router.js";
+import { isHeld, stateNames } from "../states.js";
 import {
   badge,
   bar,
   button,
   empty,
-  HELD,
   loaded,
   problem,
   select,
-  STATES,
   table,
   tableRow,
 } from "../widgets.js";
@@ -63,7 +62,7 @@ function filters(query, compare) {
   return el(
     "div",
     { class: "filters", role: "search", "aria-label": t("jobs.filters") },
-    select(t("jobs.state"), of("state", STATES), query.get("state") ?? "", (value) =>
+    select(t("jobs.state"), of("state", stateNames()), query.get("state") ?? "", (value) =>
       set("state", value),
     ),
     select(t("jobs.kind"), of("kind", KINDS), query.get("kind") ?? "", (value) =>
@@ -88,7 +87,7 @@ async function load(view) {
     },
   );
   await drawRest(view, rest);
-  for (const [name, row] of view.rows) if (HELD.includes(row.state)) progressOf(view, name, row);
+  for (const [name, row] of view.rows) if (isHeld(row.state)) progressOf(view, name, row);
 }
 
 function drawn(view, { jobs, next }) {
@@ -196,6 +195,6 @@ function heard(view, { job, kind, data }) {
   if (kind !== "state") return;
   row.state = data.state;
   put(row.mark, badge(data.state));
-  if (!HELD.includes(data.state)) put(row.progress);
+  if (!isHeld(data.state)) put(row.progress);
   announce(t("jobs.now", { job, state: named("state", data.state) }));
 }

@@ -4,7 +4,8 @@ import { ask, at } from "../../api.js";
 import { chart } from "../../chart.js";
 import { el, every, said } from "../../dom.js";
 import { t } from "../../i18n.js";
-import { empty, MOVING, section } from "../../widgets.js";
+import { isMoving } from "../../states.js";
+import { empty, section } from "../../widgets.js";
 
 const EVERY = 2; // seconds
 
@@ -32,8 +33,8 @@ export function show(body, { name, job, signal, listen }) {
     ),
     section(t("curves.warnings"), warnings),
   );
-  let moving = MOVING.includes(job.state);
-  listen(({ kind, data }) => kind === "state" && (moving = MOVING.includes(data.state)));
+  let moving = isMoving(job.state);
+  listen(({ kind, data }) => kind === "state" && (moving = isMoving(data.state)));
   const lines = [];
   let after = 0;
   const load = async () => {

@@ -4,7 +4,8 @@ import { ask, at } from "../../api.js";
 import { el, every, said, svg } from "../../dom.js";
 import { duration, interval, money, number, whole } from "../../format.js";
 import { named, t } from "../../i18n.js";
-import { bar, empty, facts, loaded, MOVING, section, table } from "../../widgets.js";
+import { isMoving } from "../../states.js";
+import { bar, empty, facts, loaded, section, table } from "../../widgets.js";
 
 const EVERY = 5; // seconds
 
@@ -22,11 +23,15 @@ export function show(body, { name, job, signal, listen }) {
     section(t("overview.spend"), places.spend),
     section(t("overview.funnel"), places.funnel),
   );
-  let moving = MOVING.includes(job.state);
+  const heard = new Set(); // labels that are new to the page: the stages are asked for again
+  let moving = isMoving(job.state);
   listen(({ kind, data }) => {
-    if (kind === "progress") moved(places.progress, data);
+    if (kind === "progress" && !moved(places.progress, data) && !heard.has(data.stage)) {
+      heard.add(data.stage);
+      load("progress", timeline);
+    }
     if (kind !== "state") return;
-    moving = MOVING.includes(data.state);
+    moving = isMoving(data.state);
     all();
   });
   return all().then(() => void every(EVERY, signal, () => moving && slow()));
@@ -39,7 +44,7 @@ function timeline({ stages }) {
 
 const MARKS = { done: "✓", running: "●", waiting: "○" };
 
-function stage({ stage: name, state, done, total, note, summary: found }) {
+function stage({ stage: name, state, done, total, note, parts, summary: found }) {
   return el(
     "li",
     { class: state, "data-stage": name },
@@ -50,8 +55,19 @@ function stage({ stage: name, state, done, total, note, summary: found }) {
       el("strong", {}, named("stage", name)),
       el("small", {}, named("progress", state)),
       el("div", { class: "moving" }, moving({ stage: name, done, total, note }, state)),
+      state === "running" ? parts.map(part) : [],
       found && brief(found),
     ),
+  );
+}
+
+/** What a stage tells of under a label of its own, as an arm that learns or answers. */
+function part({ label, done, total }) {
+  return el(
+    "small",
+    { "data-label": label },
+    said(label),
+    el("span", {}, ` ${whole(done)} / ${whole(total)}`),
   );
 }
 
@@ -63,14 +79,22 @@ function moving({ stage: name, done, total, note }, state) {
   ];
 }
 
-/** A progress event moves the bar that is there; the stages are asked for again at its first. */
+/** A progress event moves the bar, or the part, that is there; false where it is neither's. */
 function moved(place, data) {
-  const item = [...place.querySelectorAll("li")].find((one) => one.dataset.stage === data.stage);
-  if (!item) return;
+  const of = (name) =>
+    [...place.querySelectorAll(`[data-${name}]`)].find((one) => one.dataset[name] === data.stage);
+  const told = of("label")?.querySelector("span");
+  if (told) {
+    told.textContent = ` ${whole(data.done)} / ${whole(data.total)}`;
+    return true;
+  }
+  const item = of("stage");
+  if (!item) return false;
   item.className = "running";
   item.querySelector(".mark").textContent = MARKS.running;
   item.querySelector("small").textContent = named("progress", "running");
   item.querySelector(".moving").replaceChildren(...moving(data, "running").filter(Boolean));
+  return true;
 }
 
 /** The plain values of a stage's summary. */

@@ -1,0 +1,89 @@
+"""`python -m benchmarks.trust`: runs the tests of every figure and writes docs/trust.md.
+
+What was run before on the same commit is not run again; a figure that was not run says so. With
+--short the short forms, those of `make test`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.trust.page import page
+from benchmarks.trust.table import FIGURES, Figure
+
+ROOT = Path(__file__).parents[2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", help="figures, with commas: R1,R9")
+    parser.add_argument("--short", action="store_true", help="as many tries as in `make test`")
+    parser.add_argument("--again", action="store_true", help="also what was run on this commit")
+    parser.add_argument("--kept", type=Path, default=ROOT / "build" / "trust.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "trust.md")
+    asked = parser.parse_args()
+    only = set(asked.only.split(",")) if asked.only else {one.number for one in FIGURES}
+    results = json.loads(asked.kept.read_bytes()) if asked.kept.exists() else {}
+    version = commit()
+    for figure in FIGURES:
+        done = results.get(figure.number, {})
+        fresh = done.get("commit") == version and done.get("short") == asked.short
+        if figure.number not in only or (fresh and not asked.again):
+            continue
+        if not all((ROOT / test.split("::")[0]).exists() for test in figure.tests):
+            print(f"{figure.number}: has no test yet", flush=True)
+            continue
+        result = tried(figure, short=asked.short) | {"commit": version, "short": asked.short}
+        results[figure.number] = result
+        asked.kept.parent.mkdir(parents=True, exist_ok=True)
+        asked.kept.write_text(json.dumps(results, indent=1))
+        state = "passed" if result["passed"] else "FAILED"
+        print(f"{figure.number}: {state} in {result['seconds']:.0f} s", flush=True)
+        asked.out.write_text(page(FIGURES, results), encoding="utf-8")
+    failed = [number for number in only if not results.get(number, {}).get("passed", True)]
+    sys.exit(f"failed: {', '.join(sorted(failed))}" if failed else 0)
+
+
+def tried(figure: Figure, *, short: bool) -> dict[str, Any]:
+    """What the figure's tests recorded, whether all passed, and the last lines if not."""
+    lines = ROOT / "build" / f"figure-{figure.number}.jsonl"
+    lines.parent.mkdir(exist_ok=True)
+    lines.unlink(missing_ok=True)
+    env = os.environ | {"MWALIMU_FIGURES": str(lines)} | ({} if short else {"MWALIMU_LONG": "1"})
+    command = [sys.executable, "-m", "pytest", "-q", "-o", "faulthandler_timeout=0"]
+    began = time.monotonic()
+    done = subprocess.run(
+        [*command, *figure.tests], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+    found = lines.read_text().splitlines() if lines.exists() else []
+    recorded = [line for line in map(json.loads, found) if line["figure"] == figure.number]
+    return {
+        "passed": done.returncode == 0,
+        "seconds": time.monotonic() - began,
+        "recorded": recorded,
+        "tests": done.stdout.strip().splitlines()[-1:],
+        "said": [] if done.returncode == 0 else done.stdout.splitlines()[-15:],
+    }
+
+
+def commit() -> str:
+    """With a plus where something is not committed."""
+    named = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--abbrev=10"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return named.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    main()

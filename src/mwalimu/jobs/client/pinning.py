@@ -1,0 +1,32 @@
+"""The local service's own certificate, which no authority need have signed.
+
+The workspace says which one it shows, and only its user may write there: so that very one is
+trusted, by whatever name of this machine the service is reached, and no other.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+
+_CERTIFICATE = re.compile(
+    "-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.ASCII | re.DOTALL
+)
+
+
+def own_certificate(pem: str) -> str | None:
+    """The first of a chain, which is what its server shows; a key beside it is left out."""
+    found = _CERTIFICATE.search(pem)
+    return found and f"{found[0]}\n"
+
+
+def pinned(certificate: str) -> ssl.SSLContext:
+    """Trusts this certificate alone. Raises ValueError for what is none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # which one it is says more than what it is called
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # be it an authority's or not
+    try:
+        context.load_verify_locations(cadata=certificate)
+    except ssl.SSLError:
+        raise ValueError("is no certificate") from None
+    return context
