@@ -4,10 +4,9 @@
 
 1. Throughput at 1, 2 and 4 nodes, one worker each with `--places` requests in flight, against a
    mock teacher that answers after `--latency-ms`; as a share of so many times one node's.
-2. Overhead: seconds of the driver's core and of the wall per answer, with a teacher that answers at
-   once, without Ray and with one worker, in turns.
-
-Rates are those of the teacher's own ledger, without the start and the rest at the end.
+   Rates are those of the teacher's own ledger, without the start and the rest at the end.
+2. Overhead: seconds of the driver's cores and of the wall per answer, with a teacher that answers at
+   once, without Ray and with one worker, in turns. A worker's own seconds are not among them.
 """
 
 from __future__ import annotations
@@ -17,20 +16,19 @@ import json
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import yaml
 from nodes import Job, Nodes, scale_of
 from processes import MockTeacher
+from tools import job_yaml
 
-
-@dataclass(frozen=True)
-class Seen:
-    """`cpu_s` is the driver's own, start and all."""
-
-    answers_s: float
-    cpu_s: float
-    digest: str
+from mwalimu.config import build_config
+from mwalimu.data.record import Message, Record
+from mwalimu.run import Run
+from mwalimu.scale.teacher import builder_of
+from mwalimu.synthesis.generate import generate
 
 
 def main() -> None:
@@ -54,8 +52,8 @@ def throughput(nodes: Nodes, args: argparse.Namespace) -> dict[int, float]:
     for _ in range(args.rounds):
         for count in args.nodes:
             rows = 60 * count * args.places
-            seen = run(rows, args.latency_ms, args.places, scale_of(nodes, count))
-            rates[count].append(seen.answers_s)
+            rate = rate_of(rows, args.latency_ms, args.places, scale_of(nodes, count))
+            rates[count].append(rate)
     medians = {count: statistics.median(found) for count, found in rates.items()}
     one = medians[args.nodes[0]] / args.nodes[0]
     for count, rate in medians.items():
@@ -69,44 +67,62 @@ def throughput(nodes: Nodes, args: argparse.Namespace) -> dict[int, float]:
 
 
 def overhead(nodes: Nodes, args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """By the slope between n and 3 n rows, which holds no start."""
-    n = args.n
-    ways = {"local": "", "ray": scale_of(nodes, 1)}
+    """In this process, by the slope between n and 3 n rows, which holds no start."""
+    ways: dict[str, Any] = {"local": "local", "ray": yaml.safe_load(scale_of(nodes, 1))}
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
-    for _ in range(args.rounds):
+    for number in range(args.rounds + 1):
         for way, scale in ways.items():
-            small, large = run(n, 0.0, 64, scale), run(3 * n, 0.0, 64, scale)
-            found[way].append(((large.cpu_s - small.cpu_s) / (2 * n), large.answers_s))
+            small, large = driven(args.n, scale), driven(3 * args.n, scale)
+            slope = [(b - a) / (2 * args.n) for a, b in zip(small, large, strict=True)]
+            if number:  # the first round only warms up
+                found[way].append((slope[0], slope[1]))
     medians = {
         way: {
             "driver_us": 1e6 * statistics.median(cpu for cpu, _ in seen),
-            "answers_s": statistics.median(rate for _, rate in seen),
+            "wall_us": 1e6 * statistics.median(wall for _, wall in seen),
         }
         for way, seen in found.items()
     }
     for way, one in medians.items():
         print(
-            f"{way}: {one['driver_us']:.0f} us of the driver's core an answer, at most "
-            f"{one['answers_s']:.0f} answers/s with 64 in flight",
+            f"{way}: {one['driver_us']:.0f} us of the driver's core an answer, "
+            f"{one['wall_us']:.0f} us of the wall with 64 in flight",
             flush=True,
         )
     return medians
 
 
-def run(rows: int, latency_ms: float, places: int, scale: str) -> Seen:
+def driven(rows: int, scale: Any) -> tuple[float, float]:
+    """Seconds of this process's cores and of the wall, of stage 1 over so many rows."""
+    with MockTeacher(0.0) as teacher, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        raw = yaml.safe_load(job_yaml(teacher.url, 64)) | {"scale": scale}
+        config = build_config(raw, base=folder)
+        prompts = [Record(f"r{i}", "generic", (Message("user", f"q{i}"),)) for i in range(rows)]
+        cpu, wall = time.process_time(), time.perf_counter()
+        generate(
+            config,
+            Run(folder / "run"),
+            folder / "answers",
+            prompts,
+            None,
+            stage_fingerprint="",
+            on_progress=lambda *_: None,
+            build=builder_of(config.scale),
+        )
+        return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def rate_of(rows: int, latency_ms: float, places: int, scale: str) -> float:
+    """Answers a second."""
     with MockTeacher(latency_ms) as teacher, tempfile.TemporaryDirectory() as name:
         job = Job(Path(name) / "job", rows, teacher.url, places, scale)
         job.prepare()
-        client, cpu_s = job.start(), 0.0
-        while client.running():
-            cpu_s = max(cpu_s, client.cpu_s())
-            time.sleep(0.02)
-        if client.wait(60.0):
+        if job.start().wait(600.0):
             raise SystemExit(job.log())
         times = sorted(teacher.ledger()[1])
         middle = times[rows // 5 : rows - rows // 5]
-        rate = (len(middle) - 1) / (middle[-1] - middle[0])
-        return Seen(rate, cpu_s, job.digest())
+        return (len(middle) - 1) / (middle[-1] - middle[0])
 
 
 PARTS = {"throughput": throughput, "overhead": overhead}
