@@ -122,3 +122,14 @@ def test_words_that_yaml_takes_for_truth_values_are_words(
     assert load_config(path, [f"data.privacy={'off' if spelt == 'off' else 'warn'}"])
     with pytest.raises(ConfigError, match=r"data\.contamination"):
         load_config(path, ["data.contamination=off"])
+
+
+def test_scale_may_be_one_word(tmp_path: Path) -> None:
+    assert build_config(MINIMAL, base=tmp_path).scale.engine == "local"
+    assert build_config(MINIMAL | {"scale": "ray"}, base=tmp_path).scale.engine == "ray"
+    path = write(tmp_path, yaml.safe_dump(MINIMAL | {"scale": {"engine": "ray"}}))
+    for address in ("auto", "10.0.0.1:6379"):
+        assert load_config(path, [f"scale.address={address}"]).scale.address == address
+    for address in ("ray://head:10001", "http://head:1", "head"):
+        with pytest.raises(ConfigError, match=r"scale\.address"):
+            load_config(path, [f"scale.address={address}"])

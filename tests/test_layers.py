@@ -21,6 +21,7 @@ ROWS = (
         "estimate",
         "starter",
         "choosing",
+        "scale",
         "serving",
         "shipping",
         "upkeep",

@@ -6,7 +6,9 @@
    slope of its CPU seconds, of its files and of its memory. Even CPU seconds want a quiet machine.
 2. The model (model.py) against a simulation (simulation.py), which shares none of its mathematics,
    and against whole runs at several numbers of answers in flight.
-3. The same costs carried to other sizes: these rows are reckoned, not measured, and say so.
+3. The same costs carried to other sizes: these rows are reckoned, not measured, and say so. With
+   `--reckon` alone, from unit costs that were measured before, or by ray_speed.py; `--usd` are a
+   teacher's prices of a million tokens in and out.
 """
 
 from __future__ import annotations
@@ -50,13 +52,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=4000, help="rows of the smaller run")
     parser.add_argument("--in-flight", type=int, nargs="+", default=[32, 64, 128, 512])
+    parser.add_argument("--reckon", type=float, nargs=3, metavar=("US", "STORED", "KEPT"))
+    parser.add_argument("--usd", type=float, nargs=2, metavar=("IN", "OUT"))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    costs = unit_costs(args.n)
+    if args.reckon:
+        driver_us, stored, kept = args.reckon
+        costs = Costs(driver_us / 1e6, 0.0, LATENCY_S, stored, kept, 0.0, 1.0)
+    else:
+        costs = unit_costs(args.n)
     found = {
         "costs": asdict(costs),
-        "checks": [check(costs, places) for places in args.in_flight],
-        "reckoned": reckoned(costs),
+        "checks": [check(costs, places) for places in args.in_flight if not args.reckon],
+        "reckoned": reckoned(costs, args.usd),
     }
     if args.out:
         args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
@@ -93,7 +101,7 @@ def check(costs: Costs, in_flight: int) -> dict[str, Any]:
     return row
 
 
-def reckoned(costs: Costs) -> list[dict[str, Any]]:
+def reckoned(costs: Costs, usd: list[float] | None) -> list[dict[str, Any]]:
     """A billion tokens of a real teacher's answers: 10 s each, 64 in flight a node, no quota."""
     real = replace(costs, latency_s=10.0, prompt_tokens=PROMPT_TOKENS, answer_tokens=ANSWER_TOKENS)
     answers = TOKENS / ANSWER_TOKENS
@@ -109,15 +117,26 @@ def reckoned(costs: Costs) -> list[dict[str, Any]]:
                 "days": answers / able.answers_s / DAY,
                 "stored_gb": answers * costs.stored / 1e9,
                 "memory_gb": answers * costs.kept / 1e9,
+                "usd": price(answers, usd),
                 "bottleneck": able.bottleneck,
             }
             rows.append(row)
             print(
                 f"reckoned, {nodes} nodes, quota {row['requests_per_minute'] or 'none'}: "
-                f"{row['answers_s']:.0f} answers/s, 1e9 tokens in {row['days']:.2f} days, "
+                f"{row['answers_s']:.0f} answers/s, {row['tokens_s']:,.0f} tokens/s, "
+                f"1e9 tokens in {row['days']:.2f} days, "
                 f"{row['stored_gb']:.1f} GB stored; held by {row['bottleneck']}"
             )
+    if usd:
+        print(f"reckoned, at any size: ${price(answers, usd):,.0f} for the teacher's tokens")
     return rows
+
+
+def price(answers: float, usd: list[float] | None) -> float | None:
+    """In dollars; `usd` are those of a million tokens in and out, unknown where it is None."""
+    if usd is None:
+        return None
+    return answers * (PROMPT_TOKENS * usd[0] + ANSWER_TOKENS * usd[1]) / 1e6
 
 
 def run(n: int, latency_s: float, in_flight: int) -> Seen:

@@ -21,6 +21,7 @@ from mwalimu.run import Run
 if TYPE_CHECKING:
     from mwalimu.finetune.teacher.white_box import WhiteBox
     from mwalimu.pipeline import Progress
+    from mwalimu.teachers.factory import Build
 
 TEACHER, BEFORE, DISTILLED = "teacher", "student-before", "student-distilled"
 LABELS, TEXT = "student-labels", "student-text"
@@ -40,6 +41,7 @@ class Arms:
         validation: Iterable[Record],
         stage_fingerprint: str,
         progress: Progress,
+        build: Build | None = None,
     ) -> None:
         self.config = config
         self.run = run
@@ -49,6 +51,7 @@ class Arms:
         self.validation = validation
         self.stage_fingerprint = stage_fingerprint
         self.progress = progress
+        self.build = build
 
     def built(self) -> list[Arm]:
         """Text alone is an arm of its own only where the objective hears more than text."""
@@ -58,21 +61,20 @@ class Arms:
             arms.append(self._teacher())
         if "before" in wanted:
             arms.append(self._untouched())
-        if "labels" in wanted and self.labelled:
-            arms += self._seeded(LABELS)
-        if "text" in wanted and learns_from_teacher(self.config.finetune.objective):
-            arms += self._seeded(TEXT)
-        arms += [self._trained(DISTILLED, seed) for seed in self._more_seeds]
+        arms += [self._trained(name, seed) for name, seed in self.trainings()]
         return [*arms, _arm(DISTILLED, self.run.path("finetune", "student"))]
 
-    @property
-    def _more_seeds(self) -> range:
-        """Beside that of the config."""
-        first = self.config.seed + 1
-        return range(first, first + self.config.evaluate.seeds - 1)
-
-    def _seeded(self, name: str) -> list[Arm]:
-        return [self._trained(name, seed) for seed in (self.config.seed, *self._more_seeds)]
+    def trainings(self) -> list[tuple[str, int]]:
+        """The arm and the seed of each student that has to be trained; none needs another."""
+        wanted, first = self.config.evaluate.arms, self.config.seed
+        seeds = range(first, first + self.config.evaluate.seeds)
+        names = []
+        if "labels" in wanted and self.labelled:
+            names.append(LABELS)
+        if "text" in wanted and learns_from_teacher(self.config.finetune.objective):
+            names.append(TEXT)
+        more = [(DISTILLED, seed) for seed in seeds[1:]]
+        return [*((name, seed) for name in names for seed in seeds), *more]
 
     def _trained(self, name: str, seed: int) -> Arm:
         from mwalimu.finetune.finetune import train_student
@@ -133,6 +135,7 @@ class Arms:
             run_id=self.run.id,
             on_progress=self.progress,
             validation=self.validation,
+            build=self.build,
         )
         answers = {o.record.id: o.text for o in outcomes}
         usd_per_1k = None if usd is None else usd / len(outcomes) * 1000
@@ -147,6 +150,29 @@ class Arms:
         model, tokenizer = load_student(student, seed=self.config.seed)
         save_student(model, tokenizer, folder, student)
         return _arm(BEFORE, folder)
+
+
+def train_ahead(
+    config: Config,
+    root: Path,
+    store: Path,
+    labelled: list[Record],
+    stage_fingerprint: str,
+    name: str,
+    seed: int,
+) -> None:
+    """One of the trainings, in a process of its own: `built` finds it done in the run folder."""
+    arms = Arms(
+        config,
+        Run(root),
+        store,
+        labelled=labelled,
+        test=[],
+        validation=(),
+        stage_fingerprint=stage_fingerprint,
+        progress=lambda *_: None,
+    )
+    arms._trained(name, seed)
 
 
 def _arm(name: str, folder: Path, *, repeats: str = "") -> Arm:

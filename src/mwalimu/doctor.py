@@ -21,6 +21,7 @@ EXTRAS = {
     "phonenumbers": "curate",
     "stdnum": "curate",
     "sklearn": "curate",
+    "ray": "ray",
 }
 CORE = ("torch", "transformers", "peft", "safetensors", "tokenizers", "aiohttp", "pyarrow")
 

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -165,10 +165,11 @@ class StageState:
 
 
 class Run:
-    """One run folder and its manifest."""
+    """One run folder and its manifest. `on_finish` is called when a stage has been published."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, on_finish: Callable[[], None] | None = None) -> None:
         self.root = root
+        self.on_finish = on_finish
         self.manifest: dict[str, Any] = self._read_manifest()
 
     def _read_manifest(self) -> dict[str, Any]:
@@ -251,6 +252,8 @@ class Run:
         stages[name] = {"fingerprint": wanted, "files": listed, "summary": summary}
         self.manifest["stages"] = stages
         self._save()
+        if self.on_finish is not None:
+            self.on_finish()
 
     def _save(self) -> None:
         write_json(self.root / "run.json", self.manifest)

@@ -43,7 +43,8 @@ from mwalimu.config.objective import (
 )
 from mwalimu.config.preparation import BalanceConfig, PrepareConfig, SelectConfig
 from mwalimu.config.prompts import PROMPT_FILES, PromptsConfig
-from mwalimu.config.redact import public_config, secrets_of
+from mwalimu.config.redact import holds_secrets, public_config, secrets_of
+from mwalimu.config.scale import ScaleConfig
 from mwalimu.config.settings import (
     TASKS,
     BudgetConfig,
@@ -93,6 +94,7 @@ __all__ = [
     "PromptsConfig",
     "PruneConfig",
     "RequireConfig",
+    "ScaleConfig",
     "Schedule",
     "Scheduled",
     "SelectConfig",
@@ -106,6 +108,7 @@ __all__ = [
     "capture_temperature",
     "dump_config",
     "goes_by_row",
+    "holds_secrets",
     "learns_from_teacher",
     "load_config",
     "needed_signals",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
+from mwalimu.config.section import Section
 from mwalimu.config.settings import Config
 
 HIDDEN = "[hidden]"
@@ -18,6 +19,12 @@ def public_config(config: Config) -> dict[str, Any]:
     """The plain mapping; users, passwords and queries of addresses and named secrets hidden."""
     found: dict[str, Any] = _public(config.model_dump(mode="json"))
     return found
+
+
+def holds_secrets(section: Section) -> bool:
+    """Whether `public_config` would hide something of it."""
+    plain = section.model_dump(mode="json")
+    return bool(_public(plain) != plain)
 
 
 def secrets_of(body: Any, *, named: bool = False) -> Iterator[str]:

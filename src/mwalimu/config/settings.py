@@ -13,6 +13,7 @@ from mwalimu.config.export import ExportConfig
 from mwalimu.config.objective import SignalsConfig
 from mwalimu.config.preparation import Contamination, PrepareConfig, Privacy
 from mwalimu.config.prompts import PromptsConfig
+from mwalimu.config.scale import Scale, ScaleConfig
 from mwalimu.config.section import Section
 from mwalimu.config.student import StudentConfig
 from mwalimu.config.teacher import TeacherConfig
@@ -115,6 +116,7 @@ class Config(Section):
     finetune: FinetuneConfig = FinetuneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     export: ExportConfig = ExportConfig()
+    scale: Scale = ScaleConfig()
 
     @model_validator(mode="after")
     def _has_prompts(self) -> Config:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +28,8 @@ from mwalimu.run import Run, atomic_writer, launched, write_json
 if TYPE_CHECKING:
     from mwalimu.finetune.watching.lr_finder import Found
     from mwalimu.preparation.screening import Sources
+    from mwalimu.scale.mirror import Mirror
+    from mwalimu.teachers.factory import Build
 
 Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, total, note)."""
@@ -43,9 +46,10 @@ class Pipeline:
         self, config: Config, root: Path, *, store: Path, progress: Progress = silent
     ) -> None:
         self.asked = config
-        self.run = Run(root)
         self.store = store
         self.progress = progress
+        self.mirror = self._mirrored(root)
+        self.run = Run(root, on_finish=self.mirror.push if self.mirror else None)
         self.why = ""
         self._screened = False
 
@@ -95,6 +99,24 @@ class Pipeline:
             return prompts
         return prepared_prompts(self.run, self.asked.task, prompts)
 
+    def _mirrored(self, root: Path) -> Mirror | None:
+        """What lacks here is brought, what lacks there is sent: an earlier life may have failed."""
+        if self.asked.scale.mirror is None:
+            return None
+        from mwalimu.scale.mirror import Mirror
+
+        mirror = Mirror(self.asked.scale.mirror, root, self.store, self._note)
+        mirror.pull()
+        mirror.push()
+        return mirror
+
+    @cached_property
+    def build(self) -> Build:
+        """How the teachers are built: here, or on the nodes of a cluster."""
+        from mwalimu.scale.teacher import builder_of
+
+        return builder_of(self.asked.scale)
+
     def execute(self) -> dict[str, Any]:
         """Every stage that is not done yet; returns the evaluation's summary.
 
@@ -131,6 +153,7 @@ class Pipeline:
             self.store,
             stage_fingerprint=wanted,
             on_progress=self.progress,
+            build=self.build,
         )
         return dict(ledger["prompts"])
 
@@ -173,15 +196,17 @@ class Pipeline:
         check_scores(self.config)
         if (traffic := self.config.data.traffic) is not None:
             take_traffic_answers(traffic, self.store, self._note)
-        return generate(
-            self.config,
-            self.run,
-            self.store,
-            self.prompts["train"],
-            self.prompts.get("validation"),
-            stage_fingerprint=wanted,
-            on_progress=self.progress,
-        )
+        with self.mirror.following() if self.mirror else nullcontext():
+            return generate(
+                self.config,
+                self.run,
+                self.store,
+                self.prompts["train"],
+                self.prompts.get("validation"),
+                stage_fingerprint=wanted,
+                on_progress=self.progress,
+                build=self.build,
+            )
 
     def curate(self) -> dict[str, Any]:
         """Between the stages: which of the accepted answers are worth learning."""
@@ -196,7 +221,7 @@ class Pipeline:
             self.config,
             self.run,
             gold=self.inputs.held_out.get("labelled", ()),
-            ask=scorer(self.config, self.store, self.run.id, self.progress),
+            ask=scorer(self.config, self.store, self.run.id, self.progress, self.build),
             stage_fingerprint=wanted,
             on_progress=self.progress,
         )
@@ -208,10 +233,11 @@ class Pipeline:
         wanted = self.fingerprints.signals()
         if done := self._skipped("signals", wanted):
             return done
+        from mwalimu.scale.scorer import scorer_builder_of
         from mwalimu.synthesis.capture.capture import capture
         from mwalimu.synthesis.capture.scorers import build_scorer
 
-        scorer = build_scorer(self.config, self.store)
+        scorer = build_scorer(self.config, self.store, scorer_builder_of(self.config.scale))
         return capture(
             self.config, self.run, scorer, stage_fingerprint=wanted, on_progress=self.progress
         )
@@ -249,21 +275,26 @@ class Pipeline:
         if done := self._skipped("evaluate", wanted):
             return done
         self._screen()  # the test file may be another than when the prompts were asked
-        from mwalimu.arms import Arms
+        from mwalimu.arms import Arms, train_ahead
         from mwalimu.evaluation.evaluate import evaluate
         from mwalimu.judging import comparer
+        from mwalimu.scale.spread import spread
 
         test = self.inputs.held_out["test"][: self.config.evaluate.max_rows]
+        labelled = self.inputs.held_out.get("labelled", [])
         arms = Arms(
             self.config,
             self.run,
             self.store,
-            labelled=self.inputs.held_out.get("labelled", []),
+            labelled=labelled,
             test=test,
             validation=self.prompts.get("validation", ()),
             stage_fingerprint=answers,
             progress=self.progress,
+            build=self.build,
         )
+        told = (self.run.root.resolve(), self.store.resolve(), labelled, answers)
+        spread(self.config, train_ahead, [(*told, *one) for one in arms.trainings()])
         return evaluate(
             self.config,
             self.run,
@@ -272,7 +303,7 @@ class Pipeline:
             stage_fingerprint=wanted,
             answers_fingerprint=answers,
             on_progress=self.progress,
-            judge=comparer(self.config, self.store, self.run.id, self.progress),
+            judge=comparer(self.config, self.store, self.run.id, self.progress, self.build),
         )
 
     def harness(

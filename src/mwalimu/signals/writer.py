@@ -50,11 +50,19 @@ class SignalWriter:
         if index < len(self._shards):
             return True
         self._check_order(index)
-        shard = self._readable(self.folder / shard_name(index))
-        if shard is None or shard.facts() != self._facts(index):
+        shard = self._held(index)
+        if shard is None:
             return False
         self._add(shard, sha256_file(shard.path))
         return True
+
+    def holds(self, index: int) -> bool:
+        """As `shard_done` will say, in whatever order it is asked."""
+        return self._held(index) is not None
+
+    def _held(self, index: int) -> Shard | None:
+        shard = self._readable(self.folder / shard_name(index))
+        return shard if shard is not None and shard.facts() == self._facts(index) else None
 
     def write_shard(self, index: int, rows: Sequence[Row]) -> None:
         """Writes the next shard; a key that an earlier row had is left out.

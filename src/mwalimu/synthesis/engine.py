@@ -8,9 +8,9 @@ the work on the many rows behind it.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from mwalimu.data.record import Record
 from mwalimu.synthesis.answer import Row
 from mwalimu.synthesis.ask import Answer, Asker
 from mwalimu.synthesis.durability import Durability
-from mwalimu.synthesis.rounds import Rounds
+from mwalimu.synthesis.rounds import Rounds, cancel
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Request
 
@@ -38,12 +38,19 @@ class Item(NamedTuple):
 
 
 class Engine:
-    """`batch_size` is the largest of the job's teachers; above 1 rows go in groups, in step."""
+    """`batch_size` is the largest of the job's teachers; above 1 rows go in groups, in step.
 
-    def __init__(self, program: Program, durability: Durability, batch_size: int = 1) -> None:
+    `at_once` is how many batches can be under way: as many groups are as keep them so while one of
+    them waits for its last batch.
+    """
+
+    def __init__(
+        self, program: Program, durability: Durability, batch_size: int = 1, at_once: int = 1
+    ) -> None:
         self.program = program
         self.durability = durability
         self.group_size = 1 if batch_size == 1 else batch_size * BATCHES_A_GROUP
+        self.ahead = AHEAD if batch_size == 1 else 1 + math.ceil((at_once - 1) / BATCHES_A_GROUP)
 
     async def run(self, items: Iterable[Item | Outcome]) -> AsyncIterator[Outcome]:
         """One outcome an item, in order, when its answers are durable.
@@ -53,7 +60,7 @@ class Engine:
         groups = self._groups(items)
         window: deque[asyncio.Task[_Ended] | Outcome] = deque()
         try:
-            for group in islice(groups, AHEAD if self.group_size == 1 else 1):
+            for group in islice(groups, self.ahead):
                 window.append(self._start(group))
             while window:
                 first = window.popleft()
@@ -69,7 +76,7 @@ class Engine:
                 for outcome in outcomes:
                     yield outcome
         finally:
-            await _cancel([task for task in window if isinstance(task, asyncio.Task)])
+            await cancel([task for task in window if isinstance(task, asyncio.Task)])
 
     def _groups(self, items: Iterable[Item | Outcome]) -> Iterator[list[Item | Outcome]]:
         iterator = iter(items)
@@ -106,18 +113,10 @@ class Engine:
             return list(await asyncio.gather(*tasks)), self.durability.mark()
         except BaseException:
             await rounds.stop()
-            await _cancel(tasks)
+            await cancel(tasks)
             raise
 
 
 def _ask(asker: Asker, request: Request) -> Awaitable[Answer]:
     """Through the asker's own door, which may be one that masks."""
     return asker.ask(request)
-
-
-async def _cancel(tasks: Iterable[asyncio.Task[object]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError, Exception):
-            await task

@@ -25,6 +25,7 @@ from mwalimu.synthesis.live import LiveView, Progress
 from mwalimu.synthesis.rows import accepted_row, reject_row, to_line
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Teacher
+from mwalimu.teachers.factory import Build
 
 T = TypeVar("T")
 
@@ -47,8 +48,11 @@ def generate(
     stage_fingerprint: str,
     on_progress: Progress,
     teacher: Teacher | None = None,
+    build: Build | None = None,
 ) -> dict[str, Any]:
     """Publishes train.jsonl, validation.jsonl, rejects.jsonl and ledger.json; returns the ledger.
+
+    `teacher` stands in for the one that the config names, `build` for how all are built.
 
     Raises:
         TooFewAnswers: after publishing, when the accepted share is below generate.min_ok.
@@ -57,7 +61,7 @@ def generate(
     """
     splits = {"train": train} | ({"validation": validation} if validation else {})
     stage = _Stage(config, run, splits)
-    ledger = _run(stage.execute(store, teacher, on_progress))
+    ledger = _run(stage.execute(store, teacher, build, on_progress))
     ledger_path = run.path("generate", "ledger.json")
     write_json(ledger_path, ledger)
     _require_enough(config, ledger, run)
@@ -73,6 +77,7 @@ def answer(
     run_id: str,
     on_progress: Progress,
     validation: Iterable[Record] = (),
+    build: Build | None = None,
 ) -> tuple[list[Outcome], float | None]:
     """The teacher's outcomes for `records`, one answer each, through the same store, in order.
 
@@ -83,7 +88,7 @@ def answer(
         update={"samples": 1, "conversation": "last", "rationale": "drop"}
     )
     config = config.model_copy(update={"generate": settings})
-    return _run(_answer(config, store, records, validation, run_id, on_progress))
+    return _run(_answer(config, store, records, validation, run_id, on_progress, build))
 
 
 async def _answer(
@@ -93,10 +98,11 @@ async def _answer(
     validation: Iterable[Record],
     run_id: str,
     on_progress: Progress,
+    build: Build | None,
 ) -> tuple[list[Outcome], float | None]:
     outcomes: list[Outcome] = []
     tally = Tally()
-    async with open_job(config, store, run_id) as job:
+    async with open_job(config, store, run_id, build=build) as job:
         await job.prepare(validation)
         view = LiveView(job, "teacher", len(records), tally.counts, on_progress)
         async with view.shown():
@@ -118,12 +124,14 @@ class _Stage:
         self.tally = Tally()
 
     async def execute(
-        self, store: Path, teacher: Teacher | None, on_progress: Progress
+        self, store: Path, teacher: Teacher | None, build: Build | None, on_progress: Progress
     ) -> dict[str, Any]:
         with ExitStack() as stack:
             seen = stack.enter_context(FirstSeen())
             *outputs, rejects = [stack.enter_context(atomic_writer(path)) for path in self.files]
-            opened = open_job(self.config, store, self.run.id, teacher, keeps_signals=True)
+            opened = open_job(
+                self.config, store, self.run.id, teacher, build=build, keeps_signals=True
+            )
             async with opened as job:
                 await job.prepare(self.splits.get("validation", ()))
                 await self._buy_batches(job, on_progress)

@@ -22,7 +22,7 @@ from mwalimu.synthesis.prompting import Prompting
 from mwalimu.synthesis.store import AnswerStore
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Sampling, Teacher
-from mwalimu.teachers.factory import build_teacher
+from mwalimu.teachers.factory import Build, build_teacher
 
 MOST_DENSE = 4096
 """Tokens of a vocabulary whose whole distribution is kept beside an answer, 2 bytes each."""
@@ -56,8 +56,13 @@ class Job:
 
     def engine(self, program: Program | None = None) -> Engine:
         """For the job's own program, or another one over its teachers."""
-        sizes = [asker.teacher.batch_size for asker in self.askers.values()]
-        return Engine(program or self._program(), self.durability, max(sizes))
+        teachers = [asker.teacher for asker in self.askers.values()]
+        return Engine(
+            program or self._program(),
+            self.durability,
+            batch_size=max(one.batch_size for one in teachers),
+            at_once=max((one.concurrency for one in teachers if one.batch_size > 1), default=1),
+        )
 
     async def prepare(self, validation: Iterable[Record]) -> None:
         """What an ensemble has to find out before the first row."""
@@ -93,12 +98,13 @@ async def open_job(
     run_id: str,
     teacher: Teacher | None = None,
     *,
+    build: Build | None = None,
     keeps_signals: bool = False,
 ) -> AsyncIterator[Job]:
     """The store, the budget and every teacher, checked and ready; closed at the end.
 
-    `teacher` stands in for the one that the config names. With `keeps_signals` a local teacher
-    keeps of its distribution what the objective will need.
+    `teacher` stands in for the one that the config names, `build` for how all are built. With
+    `keeps_signals` a local teacher keeps of its distribution what the objective will need.
     """
     prompting = Prompting(config.generate, config.task)
     _check_settings(config)
@@ -107,27 +113,32 @@ async def open_job(
         durability = Durability(store)
         stack.push_async_callback(durability.close)
         job = Job(config, store, durability, Budget(config.budget, store.spend()), prompting)
+        open_member = partial(_member, job, stack, build or build_teacher)
         job.budget.require_prices(config.teachers())
         teachers = [config.teacher, *(config.ensemble.others if config.ensemble else ())]
         for number, settings in enumerate(teachers):
             given = teacher if number == 0 else None
-            job.members.append(await _member(job, settings, stack, given))
+            job.members.append(await open_member(settings, given))
         if keeps_signals:
             job.members[0] = _keeping(job.members[0], config)
         if config.ensemble and config.ensemble.judge:
-            job.judge = await _member(job, config.ensemble.judge, stack)
+            job.judge = await open_member(config.ensemble.judge)
         if config.generate.user_model:
-            job.user = await _member(job, config.generate.user_model, stack)
+            job.user = await open_member(config.generate.user_model)
         yield job
 
 
 async def _member(
-    job: Job, settings: TeacherConfig, stack: AsyncExitStack, given: Teacher | None = None
+    job: Job,
+    stack: AsyncExitStack,
+    build: Build,
+    settings: TeacherConfig,
+    given: Teacher | None = None,
 ) -> Member:
     """The teacher of `settings`; one server's model has one limiter, whoever asks it."""
     place = (settings.resolved_kind, settings.model, settings.base_url, settings.deployment)
     if place not in job.askers:
-        teacher = given or build_teacher(settings)
+        teacher = given or build(settings)
         stack.push_async_callback(teacher.close)
         await teacher.check()
         job.askers[place] = build_asker(job.config, teacher, settings, job.durability, job.budget)

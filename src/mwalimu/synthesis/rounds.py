@@ -7,6 +7,7 @@ store already or arrived late cannot change who is padded beside whom.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -67,14 +68,32 @@ async def _answer(pending: list[_Asked]) -> None:
 
 
 async def _answer_of(asker: Asker, pending: list[_Asked]) -> None:
+    """As many batches at once as the teacher takes."""
     ordered = sorted(pending, key=lambda asked: (_length(asked.request), asked.row))
     size = asker.teacher.batch_size
-    for start in range(0, len(ordered), size):
-        batch = ordered[start : start + size]
-        answers = await asker.ask_batch([asked.request for asked in batch])
-        for asked, answer in zip(batch, answers, strict=True):
-            if not asked.answer.done():
-                asked.answer.set_result(answer)
+    batches = iter([ordered[start : start + size] for start in range(0, len(ordered), size)])
+
+    async def lane() -> None:
+        for batch in batches:
+            answers = await asker.ask_batch([asked.request for asked in batch])
+            for asked, answer in zip(batch, answers, strict=True):
+                if not asked.answer.done():
+                    asked.answer.set_result(answer)
+
+    lanes = [asyncio.create_task(lane()) for _ in range(asker.teacher.concurrency)]
+    try:
+        await asyncio.gather(*lanes)
+    finally:
+        await cancel(lanes)
+
+
+async def cancel(tasks: Iterable[asyncio.Task[object]]) -> None:
+    """Those that have ended are left as they are."""
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError, Exception):
+            await task
 
 
 def _length(request: Request) -> int:

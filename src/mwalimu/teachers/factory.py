@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mwalimu.config import TeacherConfig
 from mwalimu.teachers.base import Teacher
 from mwalimu.teachers.wire import Wire
+
+Build = Callable[[TeacherConfig], Teacher]
+"""How a config becomes a teacher: here, or on other machines."""
 
 
 def build_teacher(config: TeacherConfig) -> Teacher:

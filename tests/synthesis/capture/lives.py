@@ -58,7 +58,7 @@ def live(folder: Path, config: Config, teacher: LocalScorer, last: int) -> int:
         return os.waitpid(child, 0)[1]
     status = 1
     try:
-        scorer = KeptScorer(folder / "answers", teacher)
+        scorer = KeptScorer(config, folder / "answers", teacher)
         steps = kill_at(last)
         capture(
             config,

@@ -275,4 +275,8 @@ RULES: Mapping[str, Rule] = {
     "LoadConfig.url": _own_url,
     "LoadConfig.model": _word,
     "TargetConfig.scheme": _word,
+    # Whose machines a job takes is for the owner of the service to say.
+    "ScaleConfig.engine": _closed,
+    "ScaleConfig.address": _closed,
+    "ScaleConfig.mirror": _closed,
 }

@@ -7,10 +7,11 @@ left out of a shard, and why, is in a file of its own that is written before it.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mwalimu.data.examples import Example, examples_of
 from mwalimu.errors import TeacherError
 from mwalimu.run import Run, write_json
 from mwalimu.signals import SignalWriter
-from mwalimu.synthesis.capture.scoring import Scored, Scorer
+from mwalimu.synthesis.capture.scoring import Result, Scored, Scorer, score_all
 
 Progress = Callable[[str, int, int, str], None]
 
@@ -77,14 +78,7 @@ class _Stage:
     def capture_split(self, split: str, path: Path) -> None:
         total = sum(1 for _ in _examples(path))
         writers = {name: self._writer(name, split) for name in self.names}
-        size = self.config.signals.rows_per_shard
-        examples = _examples(path)
-        for number, start in enumerate(range(0, total, size)):
-            batch = list(islice(examples, size))
-            why = self.run.path("signals", "left_out", f"{split}-{number:05d}.json")
-            self._shard(number, batch, writers, why)
-            self._count_left_out(why)
-            self.on_progress("signals", start + len(batch), total, split)
+        self._write_shards(split, path, total, writers)
         for name, writer in writers.items():
             manifest = writer.finish()
             rows, tokens, size_bytes = self.totals[name]
@@ -106,22 +100,41 @@ class _Stage:
             self.config.signals.rows_per_shard,
         )
 
-    def _shard(
-        self,
-        number: int,
-        examples: Sequence[Example],
-        writers: dict[str, SignalWriter],
-        why: Path,
+    def _write_shards(
+        self, split: str, path: Path, total: int, writers: dict[str, SignalWriter]
     ) -> None:
-        missing = [name for name, writer in writers.items() if not writer.shard_done(number)]
-        if not missing:
-            return
-        results = self.scorer.score(examples)
-        self._note_left_out(examples, results, why)
+        """In order; the scorer may be asked about those ahead meanwhile."""
+        size = self.config.signals.rows_per_shard
+        shards = range(math.ceil(total / size))
+        missing = {n for n in shards if not all(one.holds(n) for one in writers.values())}
+        asked, scored = tee(self._rows_of(path, missing))
+        results = score_all(self.scorer, asked)
+        for number in shards:
+            why = self.run.path("signals", "left_out", f"{split}-{number:05d}.json")
+            found: Sequence[Result] = ()
+            if number in missing:
+                found = next(results)
+                self._note_left_out(next(scored), found, why)
+            self._write_shard(number, found, writers)
+            self._count_left_out(why)
+            self.on_progress("signals", min(total, (number + 1) * size), total, split)
+
+    def _rows_of(self, path: Path, shards: set[int]) -> Iterator[list[Example]]:
+        examples = _examples(path)
+        for number in range(max(shards, default=-1) + 1):
+            rows = list(islice(examples, self.config.signals.rows_per_shard))
+            if number in shards:
+                yield rows
+
+    @staticmethod
+    def _write_shard(
+        number: int, results: Sequence[Result], writers: dict[str, SignalWriter]
+    ) -> None:
         scored = [one for one in results if isinstance(one, Scored)]
-        for name in missing:
-            rows = [(key, crc, found[name]) for key, crc, found in scored if name in found]
-            writers[name].write_shard(number, rows)
+        for name, writer in writers.items():
+            if not writer.shard_done(number):
+                rows = [(key, crc, found[name]) for key, crc, found in scored if name in found]
+                writer.write_shard(number, rows)
 
     def _note_left_out(
         self, examples: Sequence[Example], results: Sequence[Scored | str], why: Path

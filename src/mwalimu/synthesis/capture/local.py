@@ -8,7 +8,7 @@ Shapes: N target tokens of a batch, C of a chunk, V vocabulary, D draws, L layer
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
@@ -64,8 +64,7 @@ class LocalScorer:
         self.kept = Kept.of(config)
         self.layers = tuple(layers)
         self.name = config.teacher.model
-        self.tokenizer = self._loaded(load_tokenizer)
-        prepare_tokenizer(self.tokenizer)
+        self.tokenizer = local_tokenizer(self.name)
         self.vocabulary = self.kept.vocabulary or vocabulary_size(self.tokenizer)
         files = model_hashes(self.name)
         self.identity = Identity(
@@ -81,7 +80,7 @@ class LocalScorer:
 
     @cached_property
     def model(self) -> Any:
-        return self._loaded(load_causal_lm)[0]
+        return _loaded(load_causal_lm, self.name)[0]
 
     @cached_property
     def forward(self) -> Forward:
@@ -179,12 +178,20 @@ class LocalScorer:
             found["hidden"] = Hidden(arrays["states"])
         return found
 
-    def _loaded(self, load: Any) -> Any:
-        try:
-            return load(self.name)
-        except CannotLoad as error:
-            raise UnknownTeacherModel(
-                f"cannot be loaded as a teacher ({error})",
-                where=self.name,
-                fix="name a transformers folder or a hub id in teacher.model",
-            ) from None
+
+def local_tokenizer(name: str) -> Any:
+    """Of a model folder or a hub id, prepared. Raises UnknownTeacherModel."""
+    tokenizer = _loaded(load_tokenizer, name)
+    prepare_tokenizer(tokenizer)
+    return tokenizer
+
+
+def _loaded(load: Callable[[str], Any], name: str) -> Any:
+    try:
+        return load(name)
+    except CannotLoad as error:
+        raise UnknownTeacherModel(
+            f"cannot be loaded as a teacher ({error})",
+            where=name,
+            fix="name a transformers folder or a hub id in teacher.model",
+        ) from None

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from mwalimu.config import Config, capture_temperature, needed_signals, teacher_layers
@@ -20,16 +21,21 @@ REPORTED = ("topk", "realised")
 """What can be made of log-probabilities of the best tokens."""
 
 
-def build_scorer(config: Config, store: Path) -> Scorer:
-    """`store` is the folder of the raw answers.
+Build = Callable[[Config], Scorer]
+"""How a scorer that has a model on this machine is made: here, or on other machines."""
+
+
+def build_scorer(config: Config, store: Path, build: Build | None = None) -> Scorer:
+    """`store` is the folder of the raw answers; `build` stands in for `model_scorer`.
 
     Raises:
         ConfigError: this teacher cannot give what the objective needs.
         TeacherError: it, or its tokenizer, cannot be loaded.
     """
     kind = config.teacher.resolved_kind
+    build = build or model_scorer
     if kind == "local":
-        return _local(config, store)
+        return _local(config, store, build)
     if kind in ("fake", "anthropic"):
         raise ConfigError(
             f"a teacher of kind {kind} tells nothing but its answers",
@@ -37,11 +43,18 @@ def build_scorer(config: Config, store: Path) -> Scorer:
             fix="use another teacher, or the objective cross_entropy",
         )
     _check_reported(config)
-    if kind == "vllm":
+    return build(config) if kind == "vllm" else _served(config, store)
+
+
+def model_scorer(config: Config) -> Scorer:
+    """A scoring pass of the teacher's own model, kind local or vllm."""
+    if config.teacher.resolved_kind == "vllm":
         from mwalimu.synthesis.capture.vllm import VllmScorer
 
         return VllmScorer(config)
-    return _served(config, store)
+    from mwalimu.synthesis.capture.local import LocalScorer
+
+    return LocalScorer(config, teacher_layers(config.finetune.objective, "hidden"))
 
 
 def _served(config: Config, store: Path) -> Scorer:
@@ -56,12 +69,11 @@ def _served(config: Config, store: Path) -> Scorer:
     return StoredThenServed(StoredScorer(config, store), scorer)
 
 
-def _local(config: Config, store: Path) -> Scorer:
-    from mwalimu.synthesis.capture.local import LocalScorer
+def _local(config: Config, store: Path, build: Build) -> Scorer:
     from mwalimu.synthesis.capture.stored import KeptScorer
 
-    scorer = LocalScorer(config, teacher_layers(config.finetune.objective, "hidden"))
-    return scorer if "hidden" in scorer.names else KeptScorer(store, scorer)
+    scorer = build(config)
+    return scorer if "hidden" in needed_signals(config) else KeptScorer(config, store, scorer)
 
 
 def _check_reported(config: Config) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from jinja2 import TemplateError
@@ -40,6 +40,20 @@ class Scorer(Protocol):
 
     def close(self) -> None:
         """Nothing is scored after it."""
+
+
+class ManyScorer(Scorer, Protocol):
+    """One that can score several batches at once."""
+
+    def score_all(self, batches: Iterable[Sequence[Example]]) -> Iterator[list[Result]]:
+        """`score` of each, in order; `batches` is read some way ahead of what is given out."""
+
+
+def score_all(scorer: Scorer, batches: Iterable[Sequence[Example]]) -> Iterator[list[Result]]:
+    """`score` of each batch, in order: one after the other, where the scorer knows no better."""
+    many = getattr(scorer, "score_all", None)
+    results: Iterator[list[Result]] = map(scorer.score, batches) if many is None else many(batches)
+    return results
 
 
 def encode(tokenizer: Any, example: Example, context: int = UNLIMITED) -> Encoded | str:

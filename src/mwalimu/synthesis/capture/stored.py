@@ -7,28 +7,30 @@ objective say, it scores in a pass of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import tee
 from pathlib import Path
 
 import orjson
 
 from mwalimu.config import Config, needed_signals
 from mwalimu.data.examples import Example
-from mwalimu.data.kept import unpack
+from mwalimu.data.kept import Kept, unpack
 from mwalimu.data.vocabulary import vocabulary_fingerprint, vocabulary_size
 from mwalimu.run import fingerprint
 from mwalimu.signals import Encoding, Identity, RealisedEncoding, TopKEncoding
 from mwalimu.synthesis.ask import NO_MEANING
 from mwalimu.synthesis.capture.arrays import signals_of
-from mwalimu.synthesis.capture.local import LocalScorer
+from mwalimu.synthesis.capture.local import local_tokenizer
 from mwalimu.synthesis.capture.reported import Reported
 from mwalimu.synthesis.capture.scoring import (
     Result,
     Scored,
     Scorer,
     encode,
+    score_all,
     spelled_lengths,
     targets_of,
 )
@@ -133,7 +135,8 @@ class StoredThenServed:
 
     def score(self, examples: Sequence[Example]) -> list[Result]:
         told = [one if isinstance(one, Scored) else None for one in self.stored.score(examples)]
-        return _filled(examples, told, self.rest)
+        missing = _missing((examples, told))
+        return _filled(told, self.rest.score(missing) if missing else [])
 
     def close(self) -> None:
         self.stored.close()
@@ -143,17 +146,29 @@ class StoredThenServed:
 class KeptScorer:
     """A local teacher: what it kept while it generated, and `rest` for all other rows."""
 
-    def __init__(self, folder: Path, rest: LocalScorer) -> None:
+    def __init__(self, config: Config, folder: Path, rest: Scorer) -> None:
         self.answers = StoredAnswers(folder)
         self.rest = rest
         self.identity = rest.identity
-        self._kept = rest.kept.to_json()
+        self.names = needed_signals(config)
+        self.tokenizer = local_tokenizer(config.teacher.model)
+        self._kept = Kept.of(config).to_json()
 
     def encoding(self, name: str) -> Encoding:
         return self.rest.encoding(name)
 
     def score(self, examples: Sequence[Example]) -> list[Result]:
-        return _filled(examples, [self._score(example) for example in examples], self.rest)
+        return next(self.score_all([examples]))
+
+    def score_all(self, batches: Iterable[Sequence[Example]]) -> Iterator[list[Result]]:
+        """What lacks in one batch may be scored while the next is looked up."""
+        looked_up, asked = tee((batch, self._kept_of(batch)) for batch in batches)
+        scored = score_all(self.rest, map(_missing, asked))
+        for (_, found), rest in zip(looked_up, scored, strict=True):
+            yield _filled(found, rest)
+
+    def _kept_of(self, examples: Sequence[Example]) -> list[Scored | None]:
+        return [self._score(example) for example in examples]
 
     def close(self) -> None:
         self.answers.close()
@@ -165,19 +180,20 @@ class KeptScorer:
         kept = None if raw is None else orjson.loads(raw).get("distribution")
         if kept is None or kept["kept"] != self._kept:
             return None
-        row = encode(self.rest.tokenizer, example)
+        row = encode(self.tokenizer, example)
         if isinstance(row, str) or kept["ids"] != targets_of(row):
             return None
         lengths = None
-        if "realised" in self.rest.names:
-            lengths = spelled_lengths(self.rest.tokenizer, row, example)
+        if "realised" in self.names:
+            lengths = spelled_lengths(self.tokenizer, row, example)
         return Scored(row.key, row.target_crc, signals_of(unpack(kept["arrays"]), lengths))
 
 
-def _filled(
-    examples: Sequence[Example], found: Sequence[Scored | None], rest: Scorer
-) -> list[Result]:
-    """`rest` is asked about those that are None."""
-    missing = [example for example, one in zip(examples, found, strict=True) if one is None]
-    scored = iter(rest.score(missing) if missing else ())
-    return [next(scored) if one is None else one for one in found]
+def _missing(looked_up: tuple[Sequence[Example], Sequence[Scored | None]]) -> list[Example]:
+    return [example for example, one in zip(*looked_up, strict=True) if one is None]
+
+
+def _filled(found: Sequence[Scored | None], rest: Sequence[Result]) -> list[Result]:
+    """The results of `rest` stand for those that are None, in order."""
+    left = iter(rest)
+    return [next(left) if one is None else one for one in found]

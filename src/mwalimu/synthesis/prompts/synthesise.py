@@ -35,6 +35,7 @@ from mwalimu.synthesis.prompts.templates import load_templates
 from mwalimu.synthesis.rows import to_line
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Teacher
+from mwalimu.teachers.factory import Build
 
 STAGE = "prompts"
 DRY = 10  # requests in a row, in two rounds at least, without a new prompt: no more will come
@@ -48,6 +49,7 @@ def synthesise(
     stage_fingerprint: str,
     on_progress: Progress,
     teacher: Teacher | None = None,
+    build: Build | None = None,
 ) -> Json:
     """Publishes train.jsonl, rejects.jsonl and ledger.json under prompts/; returns the ledger.
 
@@ -60,7 +62,7 @@ def synthesise(
     settings = config.prompts
     assert settings is not None
     stage = _Stage(config, settings, run)
-    ledger = asyncio.run(stage.execute(store, teacher, on_progress))
+    ledger = asyncio.run(stage.execute(store, teacher, build, on_progress))
     ledger_path = run.path(STAGE, "ledger.json")
     write_json(ledger_path, ledger)
     if not stage.accepted:
@@ -90,12 +92,15 @@ class _Stage:
     def accepted(self) -> int:
         return self.verdicts["ok"]
 
-    async def execute(self, store: Path, teacher: Teacher | None, on_progress: Progress) -> Json:
+    async def execute(
+        self, store: Path, teacher: Teacher | None, build: Build | None, on_progress: Progress
+    ) -> Json:
         with ExitStack() as stack:
             pool = stack.enter_context(Pool(self.settings.max_similarity))
             method = self._method(pool)
             output, rejects = [stack.enter_context(atomic_writer(path)) for path in self.files]
-            async with open_job(_plain(self.config), store, self.run.id, teacher) as job:
+            opened = open_job(_plain(self.config), store, self.run.id, teacher, build=build)
+            async with opened as job:
                 view = _View(job, STAGE, self.settings.rows, self.verdicts, on_progress)
                 async with view.shown():
                     stopped, rounds = await self._rounds(job, method, pool, output, rejects)

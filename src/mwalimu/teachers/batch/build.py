@@ -10,11 +10,12 @@ from mwalimu.teachers.served import ServedTeacher
 
 def has_batches(teacher: Teacher) -> bool:
     """Whether it is a teacher that may have any."""
-    return isinstance(teacher, ServedTeacher)
+    return isinstance(_asked_here(teacher), ServedTeacher)
 
 
 def build_batches(teacher: Teacher) -> BatchClient:
     """Raises ConfigError for a teacher that has no batches."""
+    teacher = _asked_here(teacher)
     if not isinstance(teacher, ServedTeacher):
         raise ConfigError(
             f"{teacher.info.model} has no batch API",
@@ -33,3 +34,9 @@ def build_batches(teacher: Teacher) -> BatchClient:
     from mwalimu.teachers.batch.openai_files import OpenAIBatches
 
     return OpenAIBatches(teacher)
+
+
+def _asked_here(teacher: Teacher) -> Teacher:
+    """Files of requests go out from this process, wherever single requests do."""
+    twin: Teacher = getattr(teacher, "twin", teacher)
+    return twin

@@ -1,0 +1,45 @@
+"""What runs on a node for a scoring pass; as `worker.py` has it for a teacher that is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mwalimu.config import Config, needed_signals
+from mwalimu.data.examples import Example
+from mwalimu.errors import MwalimuError
+from mwalimu.signals import Encoding, Identity
+from mwalimu.synthesis.capture.scorers import model_scorer
+from mwalimu.synthesis.capture.scoring import Result, Scorer
+
+
+class ScorerFacts(NamedTuple):
+    identity: Identity
+    encodings: dict[str, Encoding]
+
+
+class ScoringWorker:
+    """As `TeacherWorker` is."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.scorer: Scorer | None = None
+
+    async def open(self) -> ScorerFacts | Exception:
+        try:
+            if self.scorer is None:
+                self.scorer = await asyncio.to_thread(model_scorer, self.config)
+            names = needed_signals(self.config)
+            encodings = {name: self.scorer.encoding(name) for name in names}
+            return ScorerFacts(self.scorer.identity, encodings)
+        except MwalimuError as error:
+            return error
+
+    async def work(self, asked: Sequence[Example]) -> list[Result] | Exception | None:
+        if self.scorer is None:
+            return None
+        try:
+            return await asyncio.to_thread(self.scorer.score, asked)
+        except MwalimuError as error:
+            return error
