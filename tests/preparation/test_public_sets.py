@@ -56,7 +56,7 @@ def test_rows_of_public_test_sets_are_recognised_under_any_system_prompt() -> No
     row = record(DUCKS.upper(), system="You are a calculator.")
     assert match(row, [squad, gsm8k], overlaps=False) == ("equal", "gsm8k", "")
     asked = record(f"Read this. {SOCAL} What is it abbreviated to?")
-    assert match(asked, [gsm8k, squad], overlaps=True) == ("overlap", "squad", 0)
+    assert match(asked, [gsm8k, squad], overlaps=True) == ("overlap", "squad", "")
     assert match(record("What is the weather?"), [gsm8k, squad], overlaps=True) is None
 
 
