@@ -66,4 +66,4 @@ def parse(words: list[str]) -> None:
         _, words, _ = command.make_parser(context).parse_args(list(words))
         if not words:
             return
-        name, command, words = command.resolve_command(context, words)
+        _, command, words = command.resolve_command(context, words)

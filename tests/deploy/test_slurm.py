@@ -21,10 +21,10 @@ while [[ $1 == --* ]]; do shift; done
 exec "$@"
 """
 WORK = """
-trap 'echo "stopped" >> "$ASKED"; exit 1' TERM
-echo ready >> "$READY"
-if [ -n "${WAITS:-}" ]; then while :; do sleep 0.05; done; fi
-exit "${CODE:-0}"
+[ -n "${WAITS:-}" ] || exit "${CODE:-0}"
+trap 'echo stopped >> "$ASKED"; exit 1' TERM
+echo ready > "$READY"
+while :; do sleep 0.05; done
 """
 SCONTROL = """
 if [ "$1" = show ]; then printf 'node7\\nnode8\\n'; fi
@@ -53,14 +53,11 @@ def cluster(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def start(script: Path, cluster: dict[str, str], **more: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["bash", script, "c.yaml", "runs/mine"], env={**cluster, **more})
+WORDS = ("c.yaml", "runs/mine")
 
 
-def ready(cluster: dict[str, str]) -> None:
-    """Waits for the step to run."""
-    with open(cluster["READY"], encoding="utf-8") as told:
-        assert told.readline() == "ready\n"
+def code_of(script: Path, cluster: dict[str, str], **more: str) -> int:
+    return subprocess.run(["bash", script, *WORDS], env={**cluster, **more}).returncode
 
 
 def asked(cluster: dict[str, str]) -> list[str]:
@@ -84,9 +81,7 @@ def test_the_script_is_one_and_its_options_are_known(path: Path) -> None:
 
 
 def test_stage_2_starts_torchrun_on_all_nodes(cluster: dict[str, str]) -> None:
-    process = start(script("stage2"), cluster)
-    ready(cluster)
-    assert process.wait(60) == 0
+    assert code_of(script("stage2"), cluster) == 0
     _, _, torchrun = asked(cluster)
     words = torchrun.split()
     options = dict(zip(words[1::2], words[2::2], strict=False))
@@ -96,10 +91,7 @@ def test_stage_2_starts_torchrun_on_all_nodes(cluster: dict[str, str]) -> None:
 
 
 def test_stage_1_goes_on_to_what_costs_nothing(cluster: dict[str, str]) -> None:
-    process = start(script("stage1"), cluster)
-    ready(cluster)
-    ready(cluster)
-    assert process.wait(60) == 0
+    assert code_of(script("stage1"), cluster) == 0
     done = [line for line in asked(cluster) if line.startswith("mwalimu")]
     assert done == [f"mwalimu {verb} c.yaml --run runs/mine" for verb in ("generate", "curate")]
 
@@ -108,10 +100,11 @@ def test_stage_1_goes_on_to_what_costs_nothing(cluster: dict[str, str]) -> None:
 def test_a_job_whose_time_is_over_stops_its_step_and_waits_for_its_next_turn(
     path: Path, cluster: dict[str, str]
 ) -> None:
-    process = start(path, cluster, WAITS="yes")
-    ready(cluster)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
+    environment = {**cluster, "WAITS": "yes"}
+    with subprocess.Popen(["bash", path, *WORDS], env=environment) as process:
+        assert Path(cluster["READY"]).read_text(encoding="utf-8") == "ready\n"  # it runs
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
     assert asked(cluster)[-2:] == ["stopped", "scontrol requeue 17"]
 
 
@@ -119,7 +112,5 @@ def test_a_job_whose_time_is_over_stops_its_step_and_waits_for_its_next_turn(
 def test_a_step_that_fails_by_itself_is_not_tried_for_ever(
     path: Path, cluster: dict[str, str]
 ) -> None:
-    process = start(path, cluster, CODE="3")
-    ready(cluster)
-    assert process.wait(60) == 3
+    assert code_of(path, cluster, CODE="3") == 3
     assert not any("requeue" in line or "curate" in line for line in asked(cluster))
