@@ -16,7 +16,9 @@ class MaybeMet:
     """Says which keys are certainly new, in constant memory; of the others it says nothing."""
 
     def __init__(self) -> None:
-        self._bits = mmap.mmap(-1, -(-BITS // 8))  # untouched pages take no memory
+        # Untouched pages take no memory.
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        self._bits = mmap.mmap(-1, -(-BITS // 8), flags=flags)
 
     def __contains__(self, key: bytes | str) -> bool:
         """False for a new key; True for every key that was added, and for some that were not."""
