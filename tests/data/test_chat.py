@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from mwalimu.data.chat import BadValue, check_messages, check_tools
-from mwalimu.data.readers import read_rows, to_record
+from mwalimu.data.readers import to_record
 from mwalimu.data.record import Message, Record
+from mwalimu.data.shards import Shards
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"b":2,"a":1}'}}
 BARE = {"function": {"name": "now"}}
@@ -151,7 +152,7 @@ def test_parquet_reads_like_jsonl(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     read = [
         to_record(row, task="qa", default_id="r")
-        for _, row in read_rows(tmp_path / "rows.parquet")
+        for _, row in Shards(tmp_path / "rows.parquet").rows()
         if isinstance(row, dict)
     ]
     assert read == [to_record(row, task="qa", default_id="r") for row in rows]

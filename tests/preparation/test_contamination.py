@@ -41,7 +41,9 @@ def test_equal_rows_are_found_however_they_are_written(tmp_path: Path) -> None:
         for own_rows_of in [own_rows(held_out)]
         for one in texts
     ]
-    assert found == [Match("equal", str(held_out.path), at + 1) for at in range(HELD_OUT)]
+    assert found == [
+        Match("equal", str(held_out.path), f"{held_out.path}:{at + 1}") for at in range(HELD_OUT)
+    ]
 
 
 def test_thirteen_words_of_a_test_row_within_new_ones_are_found(tmp_path: Path) -> None:

@@ -54,9 +54,9 @@ def test_the_shipped_lists_are_small_and_say_whose_they_are() -> None:
 def test_rows_of_public_test_sets_are_recognised_under_any_system_prompt() -> None:
     gsm8k, squad = read_set("gsm8k"), read_set("squad")
     row = record(DUCKS.upper(), system="You are a calculator.")
-    assert match(row, [squad, gsm8k], overlaps=False) == ("equal", "gsm8k", 0)
+    assert match(row, [squad, gsm8k], overlaps=False) == ("equal", "gsm8k", "")
     asked = record(f"Read this. {SOCAL} What is it abbreviated to?")
-    assert match(asked, [gsm8k, squad], overlaps=True) == ("overlap", "squad", 0)
+    assert match(asked, [gsm8k, squad], overlaps=True) == ("overlap", "squad", "")
     assert match(record("What is the weather?"), [gsm8k, squad], overlaps=True) is None
 
 

@@ -43,7 +43,7 @@ def screened(config: Config, given: Sources) -> tuple[Matches, list[str]]:
 
 
 def lines(matches: Matches) -> dict[str, list[tuple[int, str]]]:
-    return {split: [(f.line, f.match.kind) for f in found] for split, found in matches.items()}
+    return {split: [(f.number, f.match.kind) for f in found] for split, found in matches.items()}
 
 
 def test_an_equal_row_is_refused_with_both_places(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_an_overlap_is_told_with_the_limits_of_the_method(tmp_path: Path) -> Non
     matches, (note,) = screened(config_for(), given)
     assert lines(matches) == {"train": [(2, "overlap")]}
     assert note.startswith(
-        "1 of 2 train rows share 13 words in a row with a held-out row (lines 2 of"
+        "1 of 2 train rows share 13 words in a row with a held-out row (line 2 of"
     )
     assert "Paraphrases and translations are not found" in note
     assert screened(config_for(prepare={"overlap": "off"}), given) == ({"train": []}, [])

@@ -1,4 +1,4 @@
-"""`mwalimu data`: look at files of rows, check them, convert them, take paid answers in."""
+"""`mwalimu data`: look at sets of rows, check them, convert them, take paid answers in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ app = typer.Typer(
     name="data", help="Files of rows: inspect, validate, convert, import.", no_args_is_help=True
 )
 
-RowFile = Annotated[Path, typer.Argument(help="rows: JSONL, CSV, Parquet, a folder of 'datasets'")]
+RowFile = Annotated[Path, typer.Argument(help="JSONL, CSV, Parquet, Arrow; a folder or pattern")]
 FormatName = Annotated[
     str | None, typer.Option("--format", help="its format [default: found by its first row]")
 ]
@@ -63,7 +63,7 @@ def validate(
 
     found = api.validate_data(file, format=format_, task=task, requests=requests)
     for problem in found.problems:
-        typer.echo(problem.render(file))
+        typer.echo(found.shards.told(problem))
     if more := found.found - len(found.problems):
         typer.echo(f"... and {more} more")
     if found.found:
@@ -110,7 +110,7 @@ def import_answers(
     for reason, count in done.left_out.most_common():
         typer.echo(f"{count} left out: {reason}")
     for problem in done.problems[:20]:
-        typer.echo(problem.render(file), err=True)
+        typer.echo(done.shards.told(problem), err=True)
 
 
 def _table(found: Inspection) -> Table:

@@ -26,7 +26,10 @@ TASKS: tuple[str, ...] = get_args(Task)
 
 
 class DataConfig(Section):
-    """Files of rows; relative paths are taken from the folder of distill.yaml."""
+    """Sets of rows: each a file, a folder of them, or a pattern that names several.
+
+    Relative paths are taken from the folder of distill.yaml.
+    """
 
     train: Path | None = Field(None, description="left out where prompts are made")
     validation: Path | None = None

@@ -13,9 +13,10 @@ from importlib import import_module
 from typing import Any
 
 from mwalimu.data.formats.source import Source
-from mwalimu.data.readers import SHOWN_PROBLEMS, BadRow
+from mwalimu.data.readers import BadRow
 from mwalimu.data.record import Record
 from mwalimu.data.seen import FirstSeen
+from mwalimu.data.shards import SHOWN_PROBLEMS
 
 LABELS = 200  # different short answers; with more of them they are texts and no labels
 LABEL_WORDS = 6
@@ -81,7 +82,7 @@ def inspect_rows(source: Source) -> Inspection:
             if isinstance(record, BadRow):
                 found.problems_found += 1
                 if len(found.problems) < SHOWN_PROBLEMS:
-                    found.problems.append(record.render(source.path))
+                    found.problems.append(source.shards.told(record))
                 continue
             found.rows += 1
             counts.add(record)

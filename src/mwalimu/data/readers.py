@@ -1,7 +1,7 @@
-"""Files of rows -> `Record`s, streaming. Every bad row of a file is reported in one pass.
+"""One file of rows -> raw rows, streaming, and a row of ours -> its `Record`.
 
-Reads JSONL, CSV and Parquet, each also gzipped (`.jsonl.gz`, `.csv.gz`), and folders of the
-`datasets` library. A row of ours is one of these; `data/formats` knows the rows of others.
+Reads JSONL and CSV, each also gzipped (`.jsonl.gz`, `.csv.gz`), Parquet and Arrow; a set of several
+is `data/shards`. A row of ours is one of these; `data/formats` knows the rows of others.
     {"messages": [{"role", "content"}, ...]}  a chat; a last assistant turn is the gold answer
     {"prompt": ..., "completion": ...}                completion is optional
     {"input": ..., "output": ...}                     output is optional
@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -24,9 +24,10 @@ import orjson
 from mwalimu.data.chat import BadValue as BadValue
 from mwalimu.data.chat import check_messages, check_tools, split_reference, text_value
 from mwalimu.data.record import Message, Record
+from mwalimu.data.tables import read_arrow, read_parquet
 from mwalimu.errors import DataError
 
-SHOWN_PROBLEMS = 20
+SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet", ".arrow")
 PAIRS = (("prompt", "completion"), ("input", "output"))
 
 
@@ -39,40 +40,24 @@ class BadRow:
     problem: str
     fix: str
 
-    def render(self, path: Path) -> str:
-        place = f"{path}:{self.line}" if self.line else f"{path}"
-        field = f" {self.field}:" if self.field else ""
-        return f"{place}:{field} {self.problem}; {self.fix}"
-
 
 def default_id(split: str, line: int) -> str:
     """The id of a row that brings none."""
     return f"{split}-{line:06d}"
 
 
-def bad_rows_error(path: Path, problems: list[BadRow]) -> DataError:
-    """One error for all bad rows of a file."""
-    shown = [problem.render(path) for problem in problems[:SHOWN_PROBLEMS]]
-    more = len(problems) - len(shown)
-    tail = f"\n... and {more} more" if more > 0 else ""
-    noun = "row is" if len(problems) == 1 else "rows are"
-    return DataError(
-        f"{len(problems)} {noun} not usable\n" + "\n".join(shown) + tail, where=str(path)
-    )
+def suffix_of(path: Path) -> str:
+    """What says how the file is read: `.jsonl` of rows.jsonl.gz."""
+    return Path(path.name.removesuffix(".gz")).suffix.lower()
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    """(line or row number, raw row or its problem); rows of Parquet count from 1."""
-    if not path.exists():
+def read_file(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    """(line, raw row or its problem); the rows of tables count from 1. Raises DataError."""
+    if not path.is_file():
         raise DataError("no such file", where=str(path), fix="check the path")
-    if path.is_dir():
-        from mwalimu.data.folders import read_folder
-
-        yield from read_folder(path)
-        return
-    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
-    if suffix == ".parquet":
-        yield from read_parquet(path)
+    suffix = suffix_of(path)
+    if suffix in (".parquet", ".arrow"):
+        yield from enumerate(read_parquet(path) if suffix == ".parquet" else read_arrow(path), 1)
         return
     try:
         with _open(path) as handle:
@@ -128,49 +113,6 @@ def _csv_row(line: int, row: dict[str, Any]) -> dict[str, Any] | BadRow:
     if None in row:
         return BadRow(line, "", "has more cells than the header", "quote the commas")
     return {key: value for key, value in row.items() if value not in (None, "")}
-
-
-def read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    """The rows of a Parquet file, from 1. Raises DataError where it is none."""
-    import pyarrow.lib
-    import pyarrow.parquet as parquet
-
-    try:
-        for number, row in enumerate(rows_of_batches(parquet.ParquetFile(path).iter_batches(1024))):
-            yield number + 1, row
-    except (pyarrow.lib.ArrowException, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise DataError(f"is not a readable Parquet file ({first})", where=str(path)) from None
-
-
-def rows_of_batches(batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """Of record batches of pyarrow."""
-    for batch in batches:
-        for row in batch.to_pylist():
-            yield _without_nulls(row)
-
-
-def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
-    """Parquet gives every message and every tool the fields of all others, as nulls."""
-    given = {key: value for key, value in row.items() if value is not None}
-    for key in given.keys() & {"messages", "tools", "conversations"}:
-        given[key] = _pruned(_as_list(given[key]))
-    return given
-
-
-def _as_list(value: Any) -> Any:
-    """`datasets` stores a Sequence of objects as one object of lists."""
-    if not isinstance(value, dict) or not all(isinstance(one, list) for one in value.values()):
-        return value
-    if len({len(one) for one in value.values()}) != 1:
-        return value
-    return [dict(zip(value, turn, strict=True)) for turn in zip(*value.values(), strict=True)]
-
-
-def _pruned(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _pruned(item) for key, item in value.items() if item is not None}
-    return [_pruned(item) for item in value] if isinstance(value, list) else value
 
 
 def to_record(row: dict[str, Any], *, task: str, default_id: str) -> Record:

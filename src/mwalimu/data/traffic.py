@@ -17,8 +17,9 @@ from typing import Any
 import orjson
 
 from mwalimu.data.chat import BadValue
-from mwalimu.data.readers import BadRow, bad_rows_error, to_record
+from mwalimu.data.readers import BadRow, to_record
 from mwalimu.data.record import Record
+from mwalimu.data.shards import Shards
 from mwalimu.errors import DataError
 
 ANSWERS = "answers"
@@ -52,9 +53,8 @@ def read_traffic(folder: Path, *, task: str, note: Callable[[str], None]) -> Ite
             try:
                 yield to_record(row, task=task, default_id=f"{path.stem}-{line}")
             except BadValue as bad:
-                raise bad_rows_error(
-                    path, [BadRow(line, bad.field, bad.problem, bad.fix)]
-                ) from None
+                problem = BadRow(line, bad.field, bad.problem, bad.fix)
+                raise Shards(path).error([problem]) from None
 
 
 def whole_rows(path: Path, note: Callable[[str], None]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -79,4 +79,4 @@ def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
         problem = "is no JSON object"
     except orjson.JSONDecodeError as error:
         problem = f"is no JSON ({error.msg})"
-    raise bad_rows_error(path, [BadRow(number, "", problem, "take the line out")])
+    raise Shards(path).error([BadRow(number, "", problem, "take the line out")])

@@ -10,6 +10,7 @@ from mwalimu.config import BudgetConfig, Config, TeacherConfig
 from mwalimu.data.dataset import Dataset, open_dataset
 from mwalimu.data.record import Record
 from mwalimu.data.reservoir import Reservoir
+from mwalimu.data.shards import rows_hash
 from mwalimu.errors import ConfigError
 from mwalimu.estimate.assumptions import Assumptions
 from mwalimu.estimate.curation_side import scorer_cost
@@ -25,7 +26,7 @@ from mwalimu.estimate.teacher_side import Cost, PlaceCost, cost_of, total_cost
 from mwalimu.estimate.training_side import training_side
 from mwalimu.preparation.plan import facts, is_wanted, prepared_prompts
 from mwalimu.registry import terms_notice
-from mwalimu.run import Run, exclusive, fingerprint, sha256_path
+from mwalimu.run import Run, exclusive, fingerprint
 from mwalimu.synthesis.index import Spend, StoredKeys
 from mwalimu.synthesis.live import Progress
 
@@ -96,7 +97,7 @@ def _splits(config: Config, folder: Path | None) -> dict[str, Dataset]:
     if folder is None or not is_wanted(config):
         return splits
     paths = {"train": data.train, "validation": data.validation, "test": data.test}
-    hashes = {split: sha256_path(path) for split, path in paths.items() if path is not None}
+    hashes = {split: rows_hash(path) for split, path in paths.items()}
     run = Run(folder)
     done = run.is_done("prepare", fingerprint(facts(config, hashes)))
     return prepared_prompts(run, task, splits) if done else splits

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from jinja2 import TemplateError
 
+from mwalimu.data.dealing import dealt, together
 from mwalimu.data.examples import examples_of
 from mwalimu.data.tokenize import Encoded, encode_example
 from mwalimu.errors import DataError, NoTargetTokens
+from mwalimu.finetune.parallel.world import ALONE, World
 
 Rows = list[dict[str, Any]]
 
 NAMED_ROWS = 5
+EXCHANGED = 4096  # rows of which processes tell each other at once
 LEARN = ("last", "all")
 
 
@@ -49,9 +53,11 @@ def _names(rows: Rows) -> str:
 
 
 def encode_splits(
-    tokenizer: Any, rows: Rows, validation: Rows, max_length: int
+    tokenizer: Any, rows: Rows, validation: Rows, max_length: int, world: World = ALONE
 ) -> tuple[list[Encoded], list[Encoded]]:
     """Rows to ids and targets, in order; a row that teaches all its turns becomes several.
+
+    The processes of `world` share the rows out and tell each other what became of them.
 
     Raises:
         NoTargetTokens: names all rows of which a prompt fills `max_length`.
@@ -59,7 +65,7 @@ def encode_splits(
     """
     full: Rows = []
     train, held_out = (
-        _encode_split(tokenizer, split, max_length, full) for split in (rows, validation)
+        _encode_split(tokenizer, split, max_length, world, full) for split in (rows, validation)
     )
     if full:
         raise NoTargetTokens(
@@ -70,25 +76,63 @@ def encode_splits(
     return train, held_out
 
 
-def _encode_split(tokenizer: Any, rows: Rows, max_length: int, full: Rows) -> list[Encoded]:
+def _encode_split(
+    tokenizer: Any, rows: Rows, max_length: int, world: World, full: Rows
+) -> list[Encoded]:
     """Adds to `full` the rows of which a prompt fills `max_length`."""
     encoded: list[Encoded] = []
-    for row in rows:
-        try:
-            encoded += _encode_row(tokenizer, row, max_length)
-        except NoTargetTokens:
-            full.append(row)
-        except TemplateError as error:
-            raise DataError(
-                f"the chat template refuses the row ({error})", where=f"row {row.get('id', '')}"
-            ) from error
+    for start in range(0, len(rows), EXCHANGED):
+        some = rows[start : start + EXCHANGED]
+        with world.agreed():
+            own = [_encode_row(tokenizer, row, max_length) for row in _share(some, world)]
+        for row, found in zip(some, _of_all(own, world), strict=True):
+            full += [row] if found is None else []
+            encoded += found or []
     return encoded
 
 
-def _encode_row(tokenizer: Any, row: dict[str, Any], max_length: int) -> list[Encoded]:
+def _share(rows: Rows, world: World) -> Iterator[dict[str, Any]]:
+    return dealt(rows, world.rank, world.size)
+
+
+def _of_all(own: list[list[Encoded] | None], world: World) -> list[list[Encoded] | None]:
+    if world.size == 1:
+        return own
+    told = [None if row is None else [_told(one) for one in row] for row in own]
     return [
-        encode_example(
-            tokenizer, e.chat, e.tools, max_length=max_length, row_id=e.row_id, key=e.key
-        )
-        for e in examples_of(row)
+        None if row is None else [_heard(one) for one in row]
+        for row in together(world.gather(told))
     ]
+
+
+def _encode_row(tokenizer: Any, row: dict[str, Any], max_length: int) -> list[Encoded] | None:
+    """None where a prompt of it fills `max_length`."""
+    try:
+        return [
+            encode_example(
+                tokenizer, e.chat, e.tools, max_length=max_length, row_id=e.row_id, key=e.key
+            )
+            for e in examples_of(row)
+        ]
+    except NoTargetTokens:
+        return None
+    except TemplateError as error:
+        raise DataError(
+            f"the chat template refuses the row ({error})", where=f"row {row.get('id', '')}"
+        ) from error
+
+
+def _told(one: Encoded) -> list[Any]:
+    """As plain JSON; what is learned as the ends of its stretches, the first not learned."""
+    mask = one.labels_mask
+    ends = [at for at in range(1, len(mask)) if mask[at] != mask[at - 1]]
+    first = [0] if mask[:1] == [True] else []
+    return [one.ids, [*first, *ends], one.row_id, one.truncated, one.key.hex(), one.target_crc]
+
+
+def _heard(told: list[Any]) -> Encoded:
+    ids, ends, row_id, truncated, key, crc = told
+    mask = [False] * len(ids)
+    for start, end in zip(ends[::2], [*ends[1::2], len(ids)], strict=False):
+        mask[start:end] = [True] * (end - start)
+    return Encoded(ids, mask, row_id, truncated, bytes.fromhex(key), crc)

@@ -97,7 +97,7 @@ class Task:
     def _job(self, model: Any, tokenizer: Any, rows: Rows, validation: Rows) -> Job:
         self.report(0, 1, "encodes the rows")
         length = _max_length(model, self.student)
-        train, held_out = encode_splits(tokenizer, rows, validation, length)
+        train, held_out = encode_splits(tokenizer, rows, validation, length, self.world)
         source = self._source(model, tokenizer, [*rows, *validation])
         memory = plan_memory(
             model,

@@ -16,6 +16,7 @@ from mwalimu.config import (
     capture_temperature,
     needed_signals,
 )
+from mwalimu.data.shards import rows_hash
 from mwalimu.preparation.plan import facts
 from mwalimu.run import LEARNED, Run, fingerprint, model_hashes, sha256_path
 
@@ -33,7 +34,9 @@ def of_prompts(config: Config) -> str:
     """Of the prompts that the teacher is to write; nothing in `config` has been chosen yet."""
     settings = config.prompts
     assert settings is not None
-    files = {name: _contents(getattr(settings, name)) for name in PROMPT_FILES}
+    others = [name for name in PROMPT_FILES if name != "seeds"]
+    files = {name: _contents(getattr(settings, name)) for name in others}
+    files["seeds"] = rows_hash(settings.seeds)
     shaping = config.generate.model_dump(include={"turns", "longer_once"})
     return fingerprint(
         {
@@ -56,7 +59,7 @@ class Fingerprints:
         self.run = run
 
     def prepare(self, inputs: Mapping[str, str]) -> str:
-        return fingerprint(facts(self.config, dict(inputs)))
+        return fingerprint(facts(self.config, inputs))
 
     def generate(self, prompts: Hashes) -> str:
         config = self.config
@@ -159,8 +162,8 @@ class Fingerprints:
                 "export": config.export.model_dump(),
                 "evaluate": config.evaluate.model_dump(),
                 "tasks": _contents(config.evaluate.tasks_file),
-                "test": _contents(test),
-                "validation": _contents(config.data.validation) if config.export.finish else [],
+                "test": rows_hash(test),
+                "validation": rows_hash(config.data.validation) if config.export.finish else [],
                 "data": self.learned(),
                 "seed": config.seed,
             }

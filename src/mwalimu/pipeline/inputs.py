@@ -9,7 +9,7 @@ from mwalimu.config import Config
 from mwalimu.data.dataset import Dataset, load_records, open_dataset
 from mwalimu.data.formats import detect
 from mwalimu.data.record import Record
-from mwalimu.run import sha256_path
+from mwalimu.data.shards import Shards
 
 SPLITS = ("train", "validation", "test", "labelled")
 PROMPTS = ("train", "validation")  # what the teacher is asked in stage 1
@@ -38,12 +38,13 @@ def read_inputs(config: Config) -> Inputs:
             prompts[split] = open_dataset(path, task=config.task, split=split, max_rows=rows)
         else:
             held_out[split] = load_records(path, task=config.task, split=split)
-        hashes[split] = sha256_path(path)
+        hashes[split] = Shards(path).sha256()
     return Inputs(prompts, held_out, hashes)
 
 
 def streamed_test(config: Config, inputs: Inputs) -> Dataset | None:
-    """The test rows with the lines of their file."""
+    """The test rows with their places."""
     if (path := config.data.test) is None:
         return None
-    return Dataset(path, config.task, "test", len(inputs.held_out["test"]), detect(path))
+    shards = Shards(path)
+    return Dataset(shards, config.task, "test", len(inputs.held_out["test"]), detect(shards))

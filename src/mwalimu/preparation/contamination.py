@@ -25,6 +25,7 @@ import numpy as np
 
 from mwalimu.data.dataset import Dataset
 from mwalimu.data.record import Record
+from mwalimu.data.shards import Shards
 from mwalimu.preparation.words import (
     Hashes,
     conversation_hash,
@@ -48,23 +49,28 @@ LIMITS = (
 
 
 class Match(NamedTuple):
-    """`line` is that of the held-out row in its file; 0 where only its hash is known."""
+    """`place` is that of the held-out row; "" where only its hash is known."""
 
     kind: Literal["equal", "overlap"]
     of: str
-    line: int = 0
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnRows:
-    """A held-out file of the user's: conversation hash -> its first line, and (n,) sorted grams."""
+    """A held-out set of the user's: conversation hash -> its first row, and (n,) sorted grams."""
 
-    name: str
-    lines: dict[int, int]
+    shards: Shards
+    numbers: dict[int, int]
     grams: Hashes
 
-    def equal(self, record: Record) -> int | None:
-        return self.lines.get(conversation_hash(record))
+    @property
+    def name(self) -> str:
+        return str(self.shards.path)
+
+    def equal(self, record: Record) -> str | None:
+        number = self.numbers.get(conversation_hash(record))
+        return None if number is None else self.shards.place(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,9 @@ class PublicRows:
     prompts: Hashes
     grams: Hashes
 
-    def equal(self, record: Record) -> int | None:
+    def equal(self, record: Record) -> str | None:
         hashed = np.array([text_hash(user_turns(record))], np.uint64)
-        return 0 if _any_in(hashed, self.prompts) else None
+        return "" if _any_in(hashed, self.prompts) else None
 
 
 HeldOut = OwnRows | PublicRows
@@ -85,12 +91,12 @@ HeldOut = OwnRows | PublicRows
 
 def own_rows(data: Dataset) -> OwnRows:
     """Memory grows with the held-out rows: about 100 bytes each and 8 bytes a word."""
-    lines: dict[int, int] = {}
+    numbers: dict[int, int] = {}
     texts = []
-    for line, record in data.numbered():
-        lines.setdefault(conversation_hash(record), line)
+    for number, record in data.numbered():
+        numbers.setdefault(conversation_hash(record), number)
         texts.append(user_turns(record))
-    return OwnRows(str(data.path), lines, np.unique(np.concatenate(distinctive(texts))))
+    return OwnRows(data.shards, numbers, np.unique(np.concatenate(distinctive(texts))))
 
 
 def overlap_grams(text: str) -> Hashes:
@@ -123,8 +129,8 @@ def _own_grams(row: Hashes, phrases: Hashes, common: Hashes) -> Hashes:
 def match(record: Record, held_out: Sequence[HeldOut], *, overlaps: bool) -> Match | None:
     """The first held-out set that the row is equal to, else the first that it overlaps with."""
     for rows in held_out:
-        if (line := rows.equal(record)) is not None:
-            return Match("equal", rows.name, line)
+        if (place := rows.equal(record)) is not None:
+            return Match("equal", rows.name, place)
     if not overlaps:
         return None
     text = user_turns(record)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mwalimu.config import Config
 from mwalimu.data.dataset import Dataset, open_dataset
-from mwalimu.run import Run, sha256_file
+from mwalimu.data.shards import rows_hash
+from mwalimu.run import Run
 
 
 def is_wanted(config: Config) -> bool:
@@ -19,7 +20,7 @@ def is_wanted(config: Config) -> bool:
     return drops or any(part is not None for part in parts)
 
 
-def facts(config: Config, hashes: dict[str, str]) -> dict[str, Any]:
+def facts(config: Config, hashes: Mapping[str, str | None]) -> dict[str, Any]:
     """All that the result depends on; `hashes` are those of the user's files, by split.
 
     Raises ConfigError for a public set that there is not.
@@ -27,12 +28,11 @@ def facts(config: Config, hashes: dict[str, str]) -> dict[str, Any]:
     from mwalimu.preparation.public_sets import public_set_hash
 
     scores = config.prepare.select.scores if config.prepare.select else None
-    readable = scores is not None and scores.is_file()
     return {
         "inputs": {split: hashes.get(split) for split in ("train", "validation", "test")},
         "prepare": config.prepare.model_dump(),
         "contamination": config.data.contamination,
-        "scores": sha256_file(scores) if scores and readable else None,
+        "scores": rows_hash(scores),
         "public_sets": [public_set_hash(name) for name in config.prepare.public_sets],
         "max_rows": config.data.max_rows,
         "task": config.task,

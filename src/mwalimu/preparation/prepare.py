@@ -76,7 +76,7 @@ def _contaminated(config: Config, matches: Matches) -> Out:
     reasons = {"equal": "contamination", "overlap": "overlap"}
     return {
         split: {
-            number: Removed(reasons[one.kind], f"{one.of}:{one.line}" if one.line else one.of)
+            number: Removed(reasons[one.kind], one.place or one.of)
             for number, _, one in found
             if dropped[one.kind] == "drop"
         }

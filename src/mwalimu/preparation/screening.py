@@ -36,10 +36,10 @@ class Sources(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A row of the file that is matched: its number from 0, its line, its match."""
+    """A row that is matched: its place among the rows, from 0; its number; its match."""
 
+    at: int
     number: int
-    line: int
     match: Match
 
 
@@ -86,14 +86,14 @@ def _found(data: Dataset, held_out: list[HeldOut], *, overlaps: bool) -> list[Fo
     if not held_out:
         return []
     rows = enumerate(data.numbered())
-    found = ((n, line, match(one, held_out, overlaps=overlaps)) for n, (line, one) in rows)
-    return [Found(number, line, one) for number, line, one in found if one is not None]
+    found = ((i, n, match(one, held_out, overlaps=overlaps)) for i, (n, one) in rows)
+    return [Found(at, number, one) for at, number, one in found if one is not None]
 
 
 def _refuse(data: Dataset, found: list[Found]) -> None:
     if not found:
         return
-    shown = [f"{data.path}:{line}: asks what {_place(m)} asks" for _, line, m in found[:SHOWN]]
+    shown = [f"{data.shards.place(n)}: asks what {_place(m)} asks" for _, n, m in found[:SHOWN]]
     more = f"\n... and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     rows = "1 row of it is" if len(found) == 1 else f"{len(found)} rows of it are"
     raise DataError(
@@ -104,16 +104,16 @@ def _refuse(data: Dataset, found: list[Found]) -> None:
 
 
 def _place(found: Match) -> str:
-    return f"{found.of}:{found.line}" if found.line else f"a row of {found.of}"
+    return found.place or f"a row of {found.of}"
 
 
 def _warn(data: Dataset, found: list[Found], note: Note) -> None:
     if found:
-        places = ", ".join(str(line) for _, line, _ in found[:TOLD])
+        places = ", ".join(data.shards.spoken(number) for _, number, _ in found[:TOLD])
         more = ", ..." if len(found) > TOLD else ""
         note(
             f"{len(found):,} of {len(data):,} {data.split} rows share 13 words in a row with a "
-            f"held-out row (lines {places}{more} of {data.path}); prepare.overlap: drop leaves "
+            f"held-out row ({places}{more} of {data.path}); prepare.overlap: drop leaves "
             f"them out. {LIMITS}"
         )
 
@@ -129,9 +129,9 @@ def _personal_data(config: Config, sources: Sources, note: Note) -> None:
     for data in asked.values():
         rows = []
         kinds: Counter[str] = Counter()
-        for line, record in data.numbered():
+        for number, record in data.numbered():
             if here := kinds_in(record, config.data.phone_region):
-                rows.append(f"{data.path}:{line}: {', '.join(sorted(here))}")
+                rows.append(f"{data.shards.place(number)}: {', '.join(sorted(here))}")
                 kinds.update(here)
         if rows and mode == "refuse":
             more = f"\n... and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""

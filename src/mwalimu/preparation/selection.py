@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mwalimu.data.readers import BadRow, read_rows
+from mwalimu.data.readers import BadRow
+from mwalimu.data.shards import Shards
 from mwalimu.errors import DataError
 from mwalimu.preparation.vectors import Vectors, spread
 
@@ -63,13 +64,14 @@ def read_scores(path: Path, ids: Sequence[str]) -> NDArray[np.float64]:
         DataError: a line is no {"id", "score"} with a finite score, or a row has no score.
     """
     found: dict[str, float] = {}
-    for line, item in read_rows(path):
+    shards = Shards(path)
+    for row, item in shards.rows():
         score = None if isinstance(item, BadRow) else item.get("score")
         number = isinstance(score, int | float) and not isinstance(score, bool)
         if isinstance(item, BadRow) or score is None or not number or "id" not in item:
-            raise DataError("is no score", where=f"{path}:{line}", fix='write {"id", "score"}')
+            raise DataError("is no score", where=shards.place(row), fix='write {"id", "score"}')
         if not math.isfinite(score):
-            raise DataError(f"the score is {score}", where=f"{path}:{line}", fix="leave it out")
+            raise DataError(f"the score is {score}", where=shards.place(row), fix="leave it out")
         found[str(item["id"])] = float(score)
     missing = [name for name in ids if name not in found]
     if missing:

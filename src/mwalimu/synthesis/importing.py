@@ -19,8 +19,9 @@ from mwalimu.config import Config, TeacherConfig
 from mwalimu.data.chat import BadValue, arguments_of
 from mwalimu.data.formats import Exchange
 from mwalimu.data.formats.source import Source
-from mwalimu.data.readers import BadRow, bad_rows_error, default_id, to_record
+from mwalimu.data.readers import BadRow, default_id, to_record
 from mwalimu.data.record import Json, Record
+from mwalimu.data.shards import Shards
 from mwalimu.errors import ConfigError
 from mwalimu.synthesis.answer import Member, first_request
 from mwalimu.synthesis.ask import NO_MEANING, Asker
@@ -39,8 +40,9 @@ USUAL = {"temperature": 1.0, "top_p": 1.0}  # of the providers, where a request 
 
 @dataclass(slots=True)
 class Imported:
-    """`rows` are all rows of the file; they are `kept`, `known` before, or left out by reason."""
+    """`rows` are all rows of `shards`; they are `kept`, `known` before, or left out by reason."""
 
+    shards: Shards
     rows: int = 0
     kept: int = 0
     known: int = 0
@@ -85,7 +87,7 @@ def import_answers(
             where="teacher",
             fix="imported answers are for a served teacher",
         )
-    found = Imported()
+    found = Imported(source.shards)
     prompting = Prompting(config.generate, config.task)
     with AnswerStore(store, NO_ACCOUNT) as answers:
         member = _member(config, answers)
@@ -103,7 +105,7 @@ def import_answers(
                 answers.put([stored])
         answers.sync()
     if found.problems and not found.kept + found.known + found.left_out.total():
-        raise bad_rows_error(source.path, found.problems)
+        raise source.shards.error(found.problems)
     found.left_out["cannot be read"] += len(found.problems)
     found.left_out += Counter()  # without zeros
     return found

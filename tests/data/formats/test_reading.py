@@ -13,6 +13,7 @@ from mwalimu.data.formats.provider_bodies import joined_stream
 from mwalimu.data.formats.source import open_source
 from mwalimu.data.readers import BadRow
 from mwalimu.data.record import Message
+from mwalimu.data.shards import Shards
 from mwalimu.errors import ConfigError, DataError
 
 ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is it wet?"}]
@@ -114,7 +115,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "row"), CASES)
 def test_the_format_is_found_and_says_the_same(tmp_path: Path, name: str, row: Any) -> None:
     path = write(tmp_path, row)
-    assert detect(path).name == name
+    assert detect(Shards(path)).name == name
     (record,) = load_records(path, task="qa", split="train")  # as data.train is read
     assert record.messages == (Message("system", "Be brief."), Message("user", "Is it wet?"))
     assert (record.reference, record.task) == ("Yes.", "qa")
@@ -320,7 +321,7 @@ def test_azure_names_every_problem_of_every_row(tmp_path: Path) -> None:
         assert len(given) >= len(wanted) and bool(given) == bool(wanted)
     last = found.problems[-1]
     assert (last.line, last.problem) == (0, "has 7 rows, Azure wants 65 at least")
-    assert last.render(path) == f"{path}: {last.problem}; add rows"
+    assert found.shards.told(last) == f"{path}: {last.problem}; add rows"
 
 
 @pytest.mark.parametrize(

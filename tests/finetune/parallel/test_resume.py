@@ -1,4 +1,4 @@
-"""One of two processes is killed or told to stop: what is on disk is whole, and goes on."""
+"""One of several processes is killed or told to stop: what is on disk is whole, and goes on."""
 
 import shutil
 import signal
@@ -48,9 +48,12 @@ def whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def stop(tiny: Path, folder: Path, job: Job, victim: int, how: str, step: int) -> Ranks:
-    ranks = Ranks(2, train_until, tiny, folder, job, victim, how, step)
-    ranks.ended(0), ranks.ended(1)
+def stop(
+    tiny: Path, folder: Path, job: Job, victim: int, how: str, step: int, *, size: int = 2
+) -> Ranks:
+    ranks = Ranks(size, train_until, tiny, folder, job, victim, how, step)
+    for rank in range(size):
+        ranks.ended(rank)
     return ranks
 
 
@@ -107,14 +110,40 @@ def test_a_checkpoint_opens_in_a_world_of_another_size_and_way(
             "back": (tiny, tmp_path / "back", {**two, "parallel": other}),
         },
     )
-    expected = load_file(whole / f"{way} plain" / "student" / "model.safetensors")
     for name in ("one", "two", "back"):
-        found = load_file(tmp_path / name / "student" / "model.safetensors")
-        for key, tensor in expected.items():
-            torch.testing.assert_close(found[key], tensor, rtol=0, atol=1e-4 * tensor.abs().max())
-        losses = [line["loss"] for line in metrics(tmp_path / name) if "loss" in line]
-        plain = [line["loss"] for line in metrics(whole / f"{way} plain") if "loss" in line]
-        assert losses == pytest.approx(plain, rel=1e-5)
+        assert_alike(tmp_path / name, whole / f"{way} plain")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_of_four_one_is_killed_then_of_two_one_and_the_last_goes_on_alone(
+    tiny: Path, tmp_path: Path, way: str
+) -> None:
+    """To the losses of one process that nobody disturbed."""
+    plain = job(way, dropout=0.0)
+    train(tiny, tmp_path / "alone", **plain)
+    folder = tmp_path / "fewer"
+    for size, victim, step in ((4, 2, 5), (2, 0, 9)):
+        ranks = stop(tiny, folder, plain, victim, "SIGKILL", step, size=size)
+        assert ranks.ended(victim) == -signal.SIGKILL
+        for rank in {*range(size)} - {victim}:
+            assert ranks.result(rank).startswith(LOST)
+        parts = folder / "checkpoints" / f"step-{step - 1}"
+        assert len(list(parts.glob("optimiser-*"))) == size
+    seen: list[str] = []
+    train(tiny, folder, **plain, on_progress=lambda *call: seen.append(call[-1]))
+    assert "goes on from step 8" in seen
+    assert_alike(folder, tmp_path / "alone")
+
+
+def assert_alike(folder: Path, expected: Path) -> None:
+    """Losses to 1e-5 of themselves, weights to 1e-4 of the largest of their tensor."""
+    found = load_file(folder / "student" / "model.safetensors")
+    for key, tensor in load_file(expected / "student" / "model.safetensors").items():
+        torch.testing.assert_close(found[key], tensor, rtol=0, atol=1e-4 * tensor.abs().max())
+    losses, plain = (
+        [line["loss"] for line in metrics(one) if "loss" in line] for one in (folder, expected)
+    )
+    assert losses == pytest.approx(plain, rel=1e-5)
 
 
 def _stop_at_7(_label: str, done: int, _total: int, note: str) -> None:

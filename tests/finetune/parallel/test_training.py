@@ -1,4 +1,4 @@
-"""Two processes train what one trains: the same losses, norms, and weights.
+"""Two and four processes train what one trains: the same losses, norms, and weights.
 
 They agree to the rounding of float32: sums over rows are taken in another order. Adam divides by
 the size of gradients, so that where one is next to nothing its rounding is an update.
@@ -44,6 +44,13 @@ SCENARIOS: dict[str, Job] = {
     "taught live": {**BASE, **LIVE},
 }
 WAYS = ("ddp", "fsdp")
+FOUR = (
+    "the last step of an epoch has one row",  # three processes have nothing to do in it
+    "accumulated, two epochs",
+    "taught by a cache",
+)
+CASES = [(name, way) for name in SCENARIOS for way in WAYS]
+CASES += [(name, f"{way} of four") for name in FOUR for way in WAYS]
 
 
 def tied(pair: Pair, folder: Path) -> Path:
@@ -71,8 +78,9 @@ def with_cache(folder: Path, pair: Pair, job: Job) -> Job:
 
 @pytest.fixture(scope="module")
 def trained(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """name/one, name/ddp, name/fsdp of every scenario; two processes in one start."""
-    folder, jobs = tmp_path_factory.mktemp("trained"), {}
+    """name/one and name/way of every case; the processes of a size in one start."""
+    folder = tmp_path_factory.mktemp("trained")
+    jobs: dict[int, dict[str, tuple[Path, Path, Job]]] = {2: {}, 4: {}}
     torch.set_num_threads(1)
     for name, job in SCENARIOS.items():
         model = tied(pair, folder / "tied-model") if name == "tied" else pair.student
@@ -81,18 +89,20 @@ def trained(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Path:
         if "live" in name:
             job = {**job, "white_box": WhiteBox(live=str(pair.teacher))}
         train(model, folder / name / "one", **job)
-        for way in WAYS:
-            jobs[f"{name}/{way}"] = (model, folder / name / way, {**job, "parallel": way})
-    for summaries in on_ranks(2, train_each, jobs):
-        for name, summary in summaries.items():
-            listed = json.loads((folder / name / "trained.json").read_bytes())
-            assert summary == listed["summary"]  # both processes know it
+        for case in (way for of, way in CASES if of == name):
+            way, _, of_four = case.partition(" ")
+            place = folder / name / case
+            jobs[4 if of_four else 2][f"{name}/{case}"] = (model, place, {**job, "parallel": way})
+    for size, of_size in jobs.items():
+        for summaries in on_ranks(size, train_each, of_size):
+            for name, summary in summaries.items():
+                listed = json.loads((folder / name / "trained.json").read_bytes())
+                assert summary == listed["summary"]  # all processes know it
     return folder
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_two_processes_give_what_one_gives(trained: Path, name: str, way: str) -> None:
+@pytest.mark.parametrize(("name", "way"), CASES)
+def test_several_processes_give_what_one_gives(trained: Path, name: str, way: str) -> None:
     expected, found = metrics(trained / name / "one"), metrics(trained / name / way)
     assert [line["step"] for line in found] == [line["step"] for line in expected]
     for one, two in zip(expected, found, strict=True):

@@ -17,7 +17,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 from mwalimu import cli
+from mwalimu.data.tokenize import prepare_tokenizer
 from mwalimu.errors import DiskFull, MwalimuError, TooFewAnswers
+from mwalimu.finetune import rows as sharing
 from mwalimu.finetune.files import save_tensors
 from mwalimu.finetune.loader import Loader
 from mwalimu.finetune.parallel.pieces import Pieces, part_of, share_of
@@ -34,6 +36,7 @@ from mwalimu.objectives.packing import BLOCKS
 from mwalimu.signals import SignalReader
 from tests.finetune.jobs import train
 from tests.finetune.models import make_model, make_rows
+from tests.tiny import make_tokenizer
 
 Job = dict[str, Any]
 
@@ -188,6 +191,31 @@ def teach_in_bfloat16(rank: int) -> tuple[float, float]:
         pairs = zip(alone.parameters(), cut.parameters(), strict=True)
         far = [(t.grad.full_tensor() - o.grad).norm() / o.grad.norm() for o, t in pairs]
         return world.total(loss), float(max(far))
+
+
+def encode_rows(_rank: int, jobs: list[tuple[str | None, list[Any], list[Any]]]) -> list[Any]:
+    """Of a template, rows and validation rows: (all examples, how many rows this process
+    encoded), or what is raised."""
+    counted: list[Any] = []
+    real = sharing.examples_of
+
+    def examples_of(row: dict[str, Any]) -> Any:
+        counted.append(row)
+        return real(row)
+
+    sharing.examples_of = examples_of  # type: ignore[attr-defined]
+    found: list[Any] = []
+    with joined() as world:
+        for template, rows, validation in jobs:
+            counted.clear()
+            tokenizer = make_tokenizer(template) if template else make_tokenizer()
+            prepare_tokenizer(tokenizer)
+            try:
+                encoded = sharing.encode_splits(tokenizer, rows, validation, 64, world)
+                found.append((encoded, len(counted)))
+            except MwalimuError as error:
+                found.append((type(error).__name__, str(error)))
+    return found
 
 
 def watch_work(_rank: int, model: Path, folder: Path, job: Job) -> tuple[list[list[int]], int]:

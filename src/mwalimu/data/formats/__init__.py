@@ -1,8 +1,6 @@
-"""The formats of others, one file each; a file's format is found by its first readable row."""
+"""The formats of others, one file each; a set's format is found by its first readable row."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from mwalimu.data.formats.alpaca import ALPACA
 from mwalimu.data.formats.azure import AZURE
@@ -11,7 +9,8 @@ from mwalimu.data.formats.bedrock import BEDROCK, BEDROCK_LOG
 from mwalimu.data.formats.chat_rows import NATIVE, OPENAI
 from mwalimu.data.formats.paid_answers import ANTHROPIC_BATCH, OPENAI_BATCH, REQUEST_LOG
 from mwalimu.data.formats.sharegpt import SHAREGPT
-from mwalimu.data.readers import BadRow, read_rows
+from mwalimu.data.readers import BadRow
+from mwalimu.data.shards import Shards
 from mwalimu.errors import ConfigError
 
 # The first that detects a row is it: those that know their rows best come first.
@@ -33,12 +32,12 @@ LOOKED_AT = 100  # rows, of which the first readable one decides
 __all__ = ["BY_NAME", "FORMATS", "NATIVE", "Exchange", "Format", "Written", "detect", "named"]
 
 
-def detect(path: Path) -> Format:
-    """The format of a file or folder of rows; our own where no row can be read or none is known.
+def detect(shards: Shards) -> Format:
+    """The format of a set of rows; our own where no row can be read or none is known.
 
     Raises DataError where there is nothing to read.
     """
-    for looked, (_, row) in enumerate(read_rows(path)):
+    for looked, (_, row) in enumerate(shards.rows()):
         if looked == LOOKED_AT:
             break
         if not isinstance(row, BadRow):

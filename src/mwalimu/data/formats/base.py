@@ -83,10 +83,11 @@ class Format:
         task: str,
         default_id: str,
         seen: FirstSeen,
+        place: Callable[[int], str],
         shown_id: int | None = None,
     ) -> Record | BadRow:
-        """The record, or its problem; an id that `seen` has met is one, told with so many
-        characters of it.
+        """The record, or its problem; an id that `seen` has met is one, told with the
+        `place` of the first and so many characters of it.
         """
         if isinstance(row, BadRow):
             return row
@@ -97,7 +98,7 @@ class Format:
         first = seen.first(record.id, line)
         if first is None:
             return record
-        problem = f"{record.id[:shown_id]!r} is also the id of line {first}"
+        problem = f"{record.id[:shown_id]!r} is also the id of {place(int(first))}"
         return BadRow(line, "id", problem, "give every row an id of its own")
 
     def _named(self, field: str) -> str:

@@ -9,21 +9,23 @@ from mwalimu.data.formats.source import Source
 from mwalimu.data.readers import BadRow
 from mwalimu.data.record import Json
 from mwalimu.data.seen import FirstSeen
+from mwalimu.data.shards import Shards
 
 KEPT = 10_000  # problems; of more only the number is known
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """`problems` in the order of the lines, those of the whole file last; `found` counts all."""
+    """`problems` in the order of the rows, those of the whole set last; `found` counts all."""
 
+    shards: Shards
     rows: int
     problems: tuple[BadRow, ...]
     found: int
 
 
 def check(source: Source) -> Findings:
-    """Reads the whole file once; memory grows with the problems, not with the rows."""
+    """Reads the whole set once; memory grows with the problems, not with the rows."""
     check = _Check(source)
     with FirstSeen() as seen:
         rows = check.readable(seen)
@@ -35,7 +37,7 @@ def check(source: Source) -> Findings:
     if not check.rows:
         check.note(BadRow(0, "", "has no rows", "put one JSON object on each line"))
     ordered = sorted(check.kept.values(), key=lambda one: (one.line == 0, one.line))
-    return Findings(check.rows, tuple(ordered), check.found)
+    return Findings(source.shards, check.rows, tuple(ordered), check.found)
 
 
 class _Check:
@@ -65,7 +67,12 @@ class _Check:
             yield line, row
             # A row without an id gets one that no other row can have.
             found = self.source.format.checked(
-                line, row, task=self.source.task, default_id=f"\0{line}", seen=seen
+                line,
+                row,
+                task=self.source.task,
+                default_id=f"\0{line}",
+                seen=seen,
+                place=self.source.shards.spoken,
             )
             if isinstance(found, BadRow):
                 self.note(found)

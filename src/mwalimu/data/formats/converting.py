@@ -12,7 +12,7 @@ import orjson
 
 from mwalimu.data.formats import BY_NAME, Format, named
 from mwalimu.data.formats.source import Source
-from mwalimu.data.readers import BadRow, bad_rows_error
+from mwalimu.data.readers import BadRow
 from mwalimu.errors import ConfigError
 from mwalimu.run import atomic_writer
 
@@ -46,7 +46,7 @@ def convert(source: Source, out: Path, target: str) -> Converted:
         ConfigError: `target` cannot be written, or `out` is what is read.
     """
     to = _writable(target)
-    if out.exists() and out.samefile(source.path):
+    if out.exists() and any(map(out.samefile, source.shards.files)):
         raise ConfigError("is the file that is read", where=str(out), fix="name another one")
     with atomic_writer(out) as handle:
         if out.suffix != ".gz":
@@ -81,5 +81,5 @@ def _write(source: Source, handle: IO[bytes], to: Format) -> Converted:
         rows += 1
         handle.write(orjson.dumps(written.row, option=orjson.OPT_APPEND_NEWLINE))
     if problems:
-        raise bad_rows_error(source.path, problems)
+        raise source.shards.error(problems)
     return Converted(rows, left_out, dict(lost), to.name)

@@ -90,7 +90,8 @@ def named(config: Json, names: dict[str, str]) -> Json:
 def rows_file(key: str, path: Path) -> RowsFile:
     """Raises ConfigError: it is not there, or no JSONL."""
     if not path.is_file():
-        raise ConfigError("no such file", where=f"{key}: {path}")
+        fix = "name one; 'mwalimu data convert' makes one of several"
+        raise ConfigError("no such file", where=f"{key}: {path}", fix=fix)
     if path.suffix not in _SUFFIXES:
         raise ConfigError(
             "is no JSONL, which is what the service takes",
