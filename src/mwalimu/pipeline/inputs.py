@@ -9,10 +9,12 @@ from mwalimu.config import Config
 from mwalimu.data.dataset import Dataset, load_records, open_dataset
 from mwalimu.data.formats import detect
 from mwalimu.data.record import Record
-from mwalimu.run import sha256_path
+from mwalimu.errors import RunError
+from mwalimu.run import Run, sha256_path
 
 SPLITS = ("train", "validation", "test", "labelled")
 PROMPTS = ("train", "validation")  # what the teacher is asked in stage 1
+BOUGHT = ("buying", "train.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +49,12 @@ def streamed_test(config: Config, inputs: Inputs) -> Dataset | None:
     if (path := config.data.test) is None:
         return None
     return Dataset(path, config.task, "test", len(inputs.held_out["test"]), detect(path))
+
+
+def bought_prompts(run: Run, task: str) -> Dataset:
+    """With `active`, the prompts that the rounds so far have chosen. Raises RunError before one."""
+    path = run.path(*BOUGHT)
+    if not path.is_file():
+        fix = "run 'mwalimu buy' or 'mwalimu run' on this run folder first"
+        raise RunError("no prompt has been chosen to be bought", where=str(path), fix=fix)
+    return open_dataset(path, task=task, split="train")
