@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mwalimu.commands import (
+    buying,
     data,
     export,
     jobs,
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (jobs, stages, export, serve, server, looking, signals, data):
+for group in (jobs, stages, buying, export, serve, server, looking, signals, data):
     app.add_typer(group.app)
 app.add_typer(service_jobs.app, name="jobs")
 

@@ -36,7 +36,7 @@ class Decision(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         gain = None if self.gain is None else self.gain._asdict()
-        return self._asdict() | {"gain": gain}
+        return self._asdict() | {"gain": gain, "said": self.in_words()}
 
 
 def decide(points: tuple[Point, ...], settings: ActiveConfig, offer: Next, seed: int) -> Decision:

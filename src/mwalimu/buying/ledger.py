@@ -1,4 +1,4 @@
-"""What the rows of a run cost so far, and how many more the budget's caps allow."""
+"""What the answers of a run cost so far, and how many more the budget's caps allow."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mwalimu.run import Run
 
 
 class Paid(NamedTuple):
-    """`usd` a row that was accepted, None where the price is unknown; `spent` by the cap's name.
+    """`usd` of an accepted row, None where the price is unknown; `spent` by the cap's name.
 
-    `taken` is what an asked row takes on average, by the cap's name.
+    `taken` is what a prompt takes on average, by the cap's name, with all draws of its answer.
     """
 
     usd: float | None
@@ -20,22 +20,30 @@ class Paid(NamedTuple):
     taken: dict[str, float]
 
     @classmethod
-    def of(cls, run: Run) -> Self:
-        """From the ledger of the finished stage generate. Raises RunError where there is none."""
+    def of(cls, run: Run, *, draws: int = 1) -> Self:
+        """From the ledger of the finished stage generate; `draws` are generate.samples.
+
+        Raises:
+            RunError: there is none.
+        """
         run.require("generate")
         ledger = json.loads(run.path("generate", "ledger.json").read_bytes())
         accepted = max(1, ledger["outcomes"].get("ok", 0))
-        asked = max(1, ledger["inputs"] - ledger["outcomes"].get("duplicate", 0))
+        prompts = max(1, ledger["inputs"] - ledger["outcomes"].get("duplicate", 0)) / draws
         used = {
             "usd": ledger["usd"] or 0.0,
             "tokens": sum(ledger["tokens"].values()),
             "requests": ledger["requests_sent"] + ledger["answers_reused"],
         }
         usd = None if ledger["usd"] is None else ledger["usd"] / accepted
-        return cls(usd, _spent(ledger["spent"]), {name: n / asked for name, n in used.items()})
+        return cls(usd, _spent(ledger["spent"]), {name: n / prompts for name, n in used.items()})
+
+    @property
+    def usd_of_a_prompt(self) -> float | None:
+        return None if self.usd is None else self.taken["usd"]
 
     def affordable(self, budget: BudgetConfig) -> int | None:
-        """Rows that the caps allow at the average so far; None where nothing is capped."""
+        """Prompts that the caps allow at the average so far; None where nothing is capped."""
         left = [
             (cap - self.spent[name]) / self.taken[name]
             for name, cap in budget.model_dump().items()

@@ -42,6 +42,8 @@ def buy(pipeline: Pipeline) -> Pipeline:
     """
     if pipeline.asked.active is None:
         raise ConfigError("is not set", where="active", fix="see docs/buying.md")
+    if pipeline.asked.prompts is not None:
+        pipeline.synthesise()
     return _Rounds(pipeline, pipeline.asked.active, Book(pipeline.run)).finished()
 
 
@@ -63,7 +65,10 @@ class _Rounds:
             decisions.append(self._decision(number + 1))
             self.book.write_decisions(decisions)
             self._say(decisions[-1])
-        return self._taught(len(decisions) - 1)
+        pipeline = self._taught(len(decisions) - 1)
+        told = [one.to_json() for one in decisions]
+        pipeline.run.describe(buying={"prompts": len(self.pool), "decisions": told})
+        return pipeline
 
     def _require_same(self) -> None:
         only_when_it_ends = {"rounds", "stop_below", "usd_per_point"}
@@ -144,7 +149,8 @@ class _Rounds:
     def _measure(self, number: int, pipeline: Pipeline) -> None:
         scores = self._look().scores(_graded(pipeline), self._told(number, "is graded"))
         point = Point(len(self.book.bought(number + 1)), tuple(scores))
-        self.book.measure(number, point, Paid.of(pipeline.run))
+        draws = self.start.asked.generate.samples
+        self.book.measure(number, point, Paid.of(pipeline.run, draws=draws))
 
     def _look(self) -> Look:
         return Look.of(self.start.run.path("finetune", "student"), self.start.asked)
@@ -162,15 +168,15 @@ class _Rounds:
     def _offer(self, points: tuple[Point, ...], paid: Paid) -> Next:
         """What the next round could be."""
         number, left = len(points), len(self.pool) - points[-1].rows
-        affordable = paid.affordable(self.start.asked.budget)
+        affordable, usd = paid.affordable(self.start.asked.budget), paid.usd_of_a_prompt
         if not left:
-            return Next(0, paid.usd, "all prompts are bought")
+            return Next(0, usd, "all prompts are bought")
         if number >= self.settings.rounds:
-            return Next(0, paid.usd, f"{self.settings.rounds} rounds were asked for")
+            return Next(0, usd, f"{self.settings.rounds} rounds were asked for")
         if affordable is not None and (affordable < 1 or self.book.was_cut(number - 1)):
-            return Next(0, paid.usd, "the budget is used up")
+            return Next(0, usd, "the budget is used up")
         wanted = min(self._size(number), left)
-        return Next(wanted if affordable is None else min(wanted, affordable), paid.usd)
+        return Next(wanted if affordable is None else min(wanted, affordable), usd)
 
 
 def _graded(pipeline: Pipeline) -> list[Record]:
