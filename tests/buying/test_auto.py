@@ -46,14 +46,14 @@ def test_validation_rows_are_asked_for() -> None:
 def test_the_whole_thing_by_one_command(tmp_path: Path) -> None:
     write_job(tmp_path, rows={"train": 80, "validation": 10, "test": 12, "labelled": 10})
     settings = ("finetune.epochs=1", "evaluate.max_tokens=8", "evaluate.labelled_epochs=1")
-    sets = [word for one in (*settings, "budget.requests=50") for word in ("--set", one)]
+    sets = [word for one in (*settings, "active.rounds=2") for word in ("--set", one)]
     done = command.mwalimu("run", "distill.yaml", "--run", "run", "--auto", *sets, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "estimate, if all is bought" in done.stderr
     assert "round 0: 8 rows bought" in done.stderr
     decisions = Run(tmp_path / "run").manifest["buying"]["decisions"]
-    assert [one["rows"] for one in decisions] == [8, 16, 24, 32, 40]
-    assert decisions[-1]["why"] == "the end: the budget is used up"
+    assert [one["rows"] for one in decisions] == [8, 16]
+    assert decisions[-1]["why"] == "the end: 2 rounds were asked for"
     report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
     assert "What was bought, and why no more" in report
     again = command.mwalimu("run", "distill.yaml", "--run", "run", "--auto", *sets, cwd=tmp_path)
