@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from mwalimu import api
-from mwalimu.buying.forecast import Point
 from mwalimu.buying.ladder import RUNGS, Rung, _part, points_of
-from mwalimu.buying.telling import Told
 from mwalimu.errors import DataError, RunError
 from mwalimu.quickstart.job import write_job
 from mwalimu.run import Run
@@ -72,15 +70,3 @@ def test_runs_that_tell_nothing_are_refused(run: Path, tmp_path: Path) -> None:
         list(api.forecast([run, run]).lines())
     with pytest.raises(RunError, match="three students of different sizes"):
         api.forecast([run, run], parameters=10**9)
-
-
-def test_three_points_are_said_to_be_too_few() -> None:
-    from mwalimu.buying.forecast import Forecast
-
-    points = tuple(
-        Point(rows, (1.0,) * right + (0.0,) * (100 - right))
-        for rows, right in ((100, 50), (200, 60), (400, 68))
-    )
-    lines = list(Told(Forecast(points), (400,), 0.0015).lines())
-    assert "3 points are too few" in lines[3] and "4 or more are needed" in lines[3]
-    assert lines[4].startswith("400 more rows buy about +") and "for $0.60" in lines[4]
