@@ -27,6 +27,7 @@ ROWS = (
         "upkeep",
     },
     {"pipeline"},
+    {"tuning", "buying"},
     {"api"},
     {"jobs"},
     {"azure"},

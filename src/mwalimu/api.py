@@ -28,6 +28,7 @@ from mwalimu.run import Run
 from mwalimu.serving.serve import serve, serve_by_vllm
 
 if TYPE_CHECKING:
+    from mwalimu.buying.telling import Told
     from mwalimu.data.formats.checking import Findings
     from mwalimu.data.formats.converting import Converted
     from mwalimu.data.inspecting import Inspection
@@ -37,14 +38,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Model",
+    "buy",
     "compare",
     "convert_data",
     "curate",
     "estimate",
     "evaluate",
+    "execute",
     "export",
     "fine_tune_student",
     "finetune",
+    "forecast",
     "generate",
     "generate_teacher_responses",
     "import_answers",
@@ -247,10 +251,58 @@ def compare(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
 
 
 def run(
-    config: Config, folder: Path, *, store: Path = DEFAULT_STORE, progress: Progress = silent
+    config: Config,
+    folder: Path,
+    *,
+    auto: bool = False,
+    store: Path = DEFAULT_STORE,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
-    """All stages that are not done yet; returns the scores."""
-    return Pipeline(config, folder, store=store, progress=progress).execute()
+    """All stages that are not done yet; returns the scores.
+
+    With the section `active`, or `auto`, answers are bought in rounds, while they pay.
+    """
+    return execute(Pipeline(config, folder, store=store, progress=progress), auto=auto)[1]
+
+
+def execute(pipeline: Pipeline, *, auto: bool = False) -> tuple[Pipeline, dict[str, Any]]:
+    """The same of a pipeline; returns the one on what was learned, too."""
+    from mwalimu.buying.auto import execute as execute_all
+
+    return execute_all(pipeline, auto=auto)
+
+
+def buy(
+    config: Config, folder: Path, *, store: Path = DEFAULT_STORE, progress: Progress = silent
+) -> list[dict[str, Any]]:
+    """Stages 1 and 2 in rounds, as the section `active` says; returns what was decided after each.
+
+    The answers are those of `generate`, the student of the last round that of `finetune`.
+    """
+    from mwalimu.buying.rounds import buy as buy_rounds
+
+    bought = buy_rounds(Pipeline(config, folder, store=store, progress=progress))
+    return list(bought.run.manifest["buying"]["decisions"])
+
+
+def forecast(
+    folders: Sequence[Path],
+    *,
+    more: Sequence[int] = (),
+    parameters: int | None = None,
+    progress: Progress = silent,
+) -> Told:
+    """What `more` rows, or a student of so many parameters, would bring, from runs that are there.
+
+    Of one run alone smaller ones are trained on parts of its rows; no teacher is asked.
+
+    Raises:
+        RunError: a folder is no finished run, or was not evaluated.
+        DataError: the runs are too few, or were graded on different rows.
+    """
+    from mwalimu.buying.telling import Told
+
+    return Told.of(folders, more=more, parameters=parameters, progress=progress)
 
 
 def require_gates(summary: dict[str, Any]) -> None:

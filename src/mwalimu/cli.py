@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mwalimu.commands import (
+    buying,
     data,
     export,
     jobs,
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (jobs, stages, export, serve, server, looking, signals, data, upkeep):
+for group in (jobs, stages, buying, export, serve, server, looking, signals, data, upkeep):
     app.add_typer(group.app)
 app.add_typer(upkeep.top)
 app.add_typer(service_jobs.app, name="jobs")

@@ -65,6 +65,22 @@ def test_what_is_in_flight_is_reserved_and_given_back() -> None:
     assert len(asyncio.run(scenario())) == 6
 
 
+def test_a_batch_is_reserved_whole_and_never_waits_for_itself() -> None:
+    async def scenario() -> None:
+        budget = Budget(BudgetConfig(requests=5), Spend())
+        batch = [Cost(1, 1)] * 3
+        await budget.reserve(*batch)
+        with pytest.raises(TimeoutError):  # the first batch may still turn out cheaper
+            await asyncio.wait_for(budget.reserve(*batch), 0.01)
+        for cost in batch:
+            budget.settle(cost, cost)
+        with pytest.raises(BudgetReached, match="3 of 5 spent"):
+            await asyncio.wait_for(budget.reserve(*batch), 10)
+        await budget.reserve(*batch[:2])
+
+    asyncio.run(scenario())
+
+
 def test_a_failure_gives_money_back_but_counts_as_a_request() -> None:
     async def scenario() -> None:
         budget = Budget(BudgetConfig(requests=2, tokens=100), Spend())

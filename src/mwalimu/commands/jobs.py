@@ -99,16 +99,24 @@ def run(
         Path | None,
         typer.Option("--from-traffic", help="learn what 'mwalimu serve --traffic' kept, too"),
     ] = None,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="buy answers in rounds, while they pay, under the budget")
+    ] = False,
     set_: Overrides = None,
 ) -> None:
     """All stages: generate, curate, finetune, evaluate, export, report. Goes on where it was."""
-    _run_all(config, run, [*with_min_ok(set_, min_ok), *_traffic(from_traffic)])
+    overrides = [*with_min_ok(set_, min_ok), *_traffic(from_traffic)]
+    _run_all(config, run, overrides, auto=auto)
 
 
-def _run_all(config: Path, run: Path | None, overrides: list[str] | None) -> None:
+def _run_all(
+    config: Path, run: Path | None, overrides: list[str] | None, *, auto: bool = False
+) -> None:
+    from mwalimu import api
+
     with opened(config, run, overrides) as pipeline:
         show_terms(pipeline.config)
-        summary = pipeline.execute()
+        pipeline, summary = api.execute(pipeline, auto=auto)
     if "arms" in summary:
         print_table(summary)
     else:

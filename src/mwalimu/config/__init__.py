@@ -1,5 +1,6 @@
 """`distill.yaml`: typed, loaded, overridden and validated once. Imports no torch."""
 
+from mwalimu.config.buying import ActiveConfig
 from mwalimu.config.curation import (
     CHECKS,
     CheckName,
@@ -68,6 +69,7 @@ __all__ = [
     "PRECISIONS",
     "PROMPT_FILES",
     "TASKS",
+    "ActiveConfig",
     "BalanceConfig",
     "BudgetConfig",
     "CheckName",

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
+from mwalimu.config.buying import ActiveConfig
 from mwalimu.config.curation import CurateConfig
 from mwalimu.config.evaluation import EvaluateConfig
 from mwalimu.config.export import ExportConfig
@@ -111,6 +112,7 @@ class Config(Section):
     prompts: PromptsConfig | None = None
     ensemble: EnsembleConfig | None = None
     prepare: PrepareConfig = PrepareConfig()
+    active: ActiveConfig | None = None
     judge: TeacherConfig | None = Field(None, description="a model that compares two arms' answers")
     generate: GenerateConfig = GenerateConfig()
     curate: CurateConfig = CurateConfig()
@@ -127,6 +129,8 @@ class Config(Section):
             raise ValueError("data.train: is required, or a section prompts that makes them")
         if self.prompts is not None and self.data.train is not None:
             raise ValueError("data.train: contradicts prompts, which makes them; drop one of them")
+        if self.active is not None and self.data.validation is None:
+            raise ValueError("active: needs data.validation, by which it sees what a round brought")
         return self
 
     def teachers(self) -> list[TeacherConfig]:

@@ -10,9 +10,12 @@ from mwalimu.data.dataset import Dataset, load_records, open_dataset
 from mwalimu.data.formats import detect
 from mwalimu.data.record import Record
 from mwalimu.data.shards import Shards
+from mwalimu.errors import RunError
+from mwalimu.run import Run
 
 SPLITS = ("train", "validation", "test", "labelled")
 PROMPTS = ("train", "validation")  # what the teacher is asked in stage 1
+BOUGHT = ("buying", "train.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +51,12 @@ def streamed_test(config: Config, inputs: Inputs) -> Dataset | None:
         return None
     shards = Shards(path)
     return Dataset(shards, config.task, "test", len(inputs.held_out["test"]), detect(shards))
+
+
+def bought_prompts(run: Run, task: str) -> Dataset:
+    """With `active`, the prompts that the rounds so far have chosen. Raises RunError before one."""
+    path = run.path(*BOUGHT)
+    if not path.is_file():
+        fix = "run 'mwalimu buy' or 'mwalimu run' on this run folder first"
+        raise RunError("no prompt has been chosen to be bought", where=str(path), fix=fix)
+    return open_dataset(path, task=task, split="train")

@@ -20,10 +20,10 @@ from mwalimu.data.dataset import Dataset, load_records
 from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError, RunError
 from mwalimu.pipeline.fingerprints import Fingerprints, of_prompts
-from mwalimu.pipeline.inputs import Inputs, read_inputs, streamed_test
+from mwalimu.pipeline.inputs import Inputs, bought_prompts, read_inputs, streamed_test
 from mwalimu.pipeline.traffic import take_traffic_answers, with_traffic
 from mwalimu.preparation.plan import is_wanted, prepared_prompts
-from mwalimu.run import Run, atomic_writer, launched, write_json
+from mwalimu.run import Run, atomic_writer, launched, sha256_file, write_json
 
 if TYPE_CHECKING:
     from mwalimu.finetune.watching.lr_finder import Found
@@ -93,7 +93,14 @@ class Pipeline:
 
     @cached_property
     def prompts(self) -> dict[str, Dataset]:
-        """What the teacher is asked: the user's files, or what `prepare` left of them."""
+        """What the teacher is asked: all prompts, or with `active` those that were chosen."""
+        if self.asked.active is None:
+            return self.pool
+        return self.pool | {"train": bought_prompts(self.run, self.asked.task)}
+
+    @cached_property
+    def pool(self) -> dict[str, Dataset]:
+        """What the teacher could be asked: the user's files, or what `prepare` left of them."""
         prompts = self.inputs.prompts
         if not is_wanted(self.asked):
             return prompts
@@ -184,6 +191,8 @@ class Pipeline:
             self.prepare()
             left = self.run.require("prepare").files
             hashes = {split: left[f"prepare/{split}.jsonl"] for split in self.prompts}
+        if self.asked.active is not None:
+            hashes = hashes | {"train": sha256_file(self.prompts["train"].path)}
         wanted = self.fingerprints.generate(hashes)
         if done := self._skipped("generate", wanted):
             return done

@@ -153,14 +153,11 @@ class Asker:
     async def _send(self, requests: Sequence[Request], have: frozenset[str]) -> list[Answer]:
         self._stop_if_told_to_wait()
         worst = [self.prices.worst_case(request) for request in requests]
-        held: list[Cost] = []
+        await self.budget.reserve(*worst)
         try:
-            for cost in worst:
-                await self.budget.reserve(cost)
-                held.append(cost)
             sent_at = await self._turn(requests, worst)
         except BaseException:
-            for cost in held:
+            for cost in worst:
                 self.budget.settle(cost, None, sent=False)
             raise
         try:

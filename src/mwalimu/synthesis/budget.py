@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 from mwalimu.config import BudgetConfig, TeacherConfig
 from mwalimu.errors import BudgetReached, ConfigError
@@ -79,11 +80,13 @@ class Budget:
                     fix="set teacher.usd_per_million_input and _output",
                 )
 
-    async def reserve(self, worst: Cost) -> None:
+    async def reserve(self, *worst: Cost) -> None:
         """Waits while requests in flight might turn out cheaper than reserved.
 
+        Several are a batch, which goes out whole: reserved one by one it would wait for itself.
+
         Raises:
-            BudgetReached: not even an idle teacher could take this request within the caps.
+            BudgetReached: not even an idle teacher could take these requests within the caps.
         """
         while self._capped and (unit := self._exceeded(worst)) is not None:
             if not any(self._held):
@@ -91,7 +94,8 @@ class Budget:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
-        self._add(self._held, worst, 1)
+        for cost in worst:
+            self._add(self._held, cost, 1)
 
     def settle(self, worst: Cost, paid: Cost | None, *, sent: bool = True) -> None:
         """The request ended: `paid` is what it cost, None if nothing was bought."""
@@ -108,10 +112,12 @@ class Budget:
 
     def fits(self, worst: Cost) -> bool:
         """Whether this could be reserved now."""
-        return self._exceeded(worst) is None
+        return self._exceeded([worst]) is None
 
-    def _exceeded(self, worst: Cost) -> int | None:
-        asked = (worst.nano_usd or 0, worst.prompt + worst.completion, 1)
+    def _exceeded(self, worst: Sequence[Cost]) -> int | None:
+        asked = [0, 0, 0]
+        for cost in worst:
+            self._add(asked, cost, 1)
         for unit, cap in enumerate(self.caps):
             if cap is not None and self.spent[unit] + self._held[unit] + asked[unit] > cap:
                 return unit
