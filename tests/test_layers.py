@@ -25,6 +25,7 @@ ROWS = (
         "shipping",
     },
     {"pipeline"},
+    {"tuning", "buying"},
     {"api"},
     {"jobs"},
     {"azure"},

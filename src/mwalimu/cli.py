@@ -19,6 +19,7 @@ from mwalimu.commands import (
     service_jobs,
     signals,
     stages,
+    tuning,
 )
 
 app = typer.Typer(
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (jobs, stages, export, serve, server, looking, signals, data):
+for group in (jobs, stages, tuning, export, serve, server, looking, signals, data):
     app.add_typer(group.app)
 app.add_typer(service_jobs.app, name="jobs")
 

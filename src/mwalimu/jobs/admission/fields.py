@@ -245,4 +245,7 @@ RULES: Mapping[str, Rule] = {
     "LoadConfig.url": _own_url,
     "LoadConfig.model": _word,
     "TargetConfig.scheme": _word,
+    # A job is one recipe: the service searches none.
+    "TuneConfig.budget": _closed,
+    "TuneConfig.space": _closed,
 }
