@@ -19,6 +19,7 @@ from typing import Any
 from mwalimu.config import BudgetConfig, Config, needed_signals
 from mwalimu.errors import BudgetReached, MwalimuError
 from mwalimu.pipeline import Pipeline
+from mwalimu.progress import live_progress
 from mwalimu.run import Run, exclusive
 from mwalimu.shipping.telling import told
 from mwalimu.synthesis.budget import Prices
@@ -53,11 +54,11 @@ def run_trial(order: Order, tell: Tell) -> None:
     """Tells `moment` at each validation of the training, and `done` with what was measured."""
     config = Config.model_validate(order.config)
     folder = Path(order.folder)
-    with exclusive(folder, "trial", wait=True):
+    with exclusive(folder, "trial", wait=True), live_progress() as show:
         tail = Tail(folder / "finetune" / "metrics.jsonl", tell)
 
         def progress(stage: str, done: int, total: int, note: str) -> None:
-            print(f"{stage}: {done}/{total} {note}", file=sys.stderr)
+            show(stage, done, total, note)
             if stage == "finetune":
                 tail.read()
 
