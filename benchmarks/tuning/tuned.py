@@ -165,7 +165,7 @@ def summary(found: dict[str, list[dict[str, Any]]], folder: Path) -> dict[str, A
     ]
     return {
         "tuned_on_test": spread(gains)._asdict(),
-        "pooled": pooled(folder),
+        "pooled": pooled(folder, len(tpe)),
         "tpe_against_random": against,
         "best_so_far": spread(areas)._asdict(),
         "luck": mean(row["chosen"] - row["test"] for row in tpe),
@@ -173,10 +173,11 @@ def summary(found: dict[str, list[dict[str, Any]]], folder: Path) -> dict[str, A
     }
 
 
-def pooled(folder: Path) -> dict[str, Any]:
+def pooled(folder: Path, repeats: int) -> dict[str, Any]:
     """Rows of the test file, each with its mean grade over TPE's repetitions."""
     chosen, written = [], []
-    for root in sorted(folder.glob("tpe-*")):
+    for seed in range(1, repeats + 1):
+        root = folder / f"tpe-{seed}"
         looks = json.loads((root / "tuning" / "test.json").read_bytes())
         number = json.loads((root / "tuning" / "found.json").read_bytes())["chosen"]
         chosen.append(looks[str(number)]["scores"])
