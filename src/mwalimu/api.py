@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mwalimu.estimate import Estimate
     from mwalimu.registry import Model as KnownModel
     from mwalimu.synthesis.importing import Imported
+    from mwalimu.tuning.conclusion import Conclusion
 
 __all__ = [
     "Model",
@@ -67,6 +68,7 @@ __all__ = [
     "serve_by_vllm",
     "synthesise",
     "train_quickstart_models",
+    "tune",
     "validate_data",
     "write_quickstart",
 ]
@@ -314,6 +316,29 @@ def require_gates(summary: dict[str, Any]) -> None:
     if exported := summary.get("export"):
         of_exports.require_made(exported)
         of_exports.require_passed(exported)
+
+
+def tune(
+    config: Config,
+    folder: Path,
+    *,
+    budget: str | None = None,
+    parallel: int | None = None,
+    allow_spend: bool = False,
+    store: Path = DEFAULT_STORE,
+    progress: Progress = silent,
+) -> Conclusion:
+    """Searches for the recipe that makes the best student; `tuning/best.yaml` holds it.
+
+    `budget` is such as "2h,50trials", and like `parallel` the config's own where it is left out. A
+    search that was stopped goes on. Trials ask no teacher that costs unless `allow_spend`.
+    """
+    from mwalimu.tuning.tune import tune as search
+    from mwalimu.tuning.tune import with_settings
+
+    asked = with_settings(config, budget=budget, parallel=parallel)
+    pipeline = Pipeline(asked, folder, store=store, progress=progress)
+    return search(pipeline, allow_spend=allow_spend)
 
 
 def models(*words: str, returns: str | None = None, trainable: bool = False) -> list[KnownModel]:

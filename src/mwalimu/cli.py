@@ -20,6 +20,7 @@ from mwalimu.commands import (
     service_jobs,
     signals,
     stages,
+    tuning,
     upkeep,
 )
 
@@ -31,7 +32,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (jobs, stages, buying, export, serve, server, looking, signals, data, upkeep):
+GROUPS = (jobs, stages, buying, tuning, export, serve, server, looking, signals, data, upkeep)
+for group in GROUPS:
     app.add_typer(group.app)
 app.add_typer(upkeep.top)
 app.add_typer(service_jobs.app, name="jobs")

@@ -126,16 +126,16 @@ def launched() -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def exclusive(folder: Path, what: str) -> Iterator[None]:
+def exclusive(folder: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """One process at a time in `folder`; the lock ends with its holder, however that ends.
 
     Raises:
-        RunError: another process is in it.
+        RunError: another process is in it, and this one does not `wait`.
     """
     make_folder(folder)
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         os.close(descriptor)
         raise RunError(

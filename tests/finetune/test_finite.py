@@ -85,13 +85,14 @@ def a_gradient(injection: Injection) -> None:
 def a_loss(injection: Injection) -> None:
     teaching = injection.trainer.teaching
 
-    def spoilt(*arguments: Any) -> Any:
-        term = Teaching.__call__(teaching, *arguments)
-        if injection.trainer.state.step == injection.at - 1 and torch.is_grad_enabled():
-            return term._replace(loss=term.loss * injection.value)
-        return term
+    class Spoilt(Teaching):
+        def __call__(self, *arguments: Any) -> Any:
+            term = super().__call__(*arguments)
+            if injection.trainer.state.step == injection.at - 1 and torch.is_grad_enabled():
+                return term._replace(loss=term.loss * injection.value)
+            return term
 
-    injection.trainer.teaching = spoilt  # type: ignore[assignment]
+    teaching.__class__ = Spoilt
 
 
 def a_published_weight(injection: Injection) -> None:

@@ -19,6 +19,7 @@ from tests.finetune import worker
 from tests.finetune.jobs import metrics, steps_of, sums, train, untimed, weights
 from tests.finetune.taught import Pair, captured, config_of, make_pair
 from tests.finetune.test_resume import interrupt_at, reached, wait_for
+from tests.finetune.test_trainer import nats_and_tokens
 
 TRAIN, VALIDATION = sums(64), sums(16, seed=1)
 HIDDEN = {"kind": "hidden", "weight": 0.5, "pairs": 1}
@@ -144,3 +145,17 @@ def test_other_signals_are_another_job(tmp_path: Path, pair: Pair) -> None:
     assert any("is of another job" in note for note in notes)
     trained = json.loads((tmp_path / "job" / "trained.json").read_bytes())
     assert trained["summary"]["steps"] == 16
+
+
+def test_what_answers_cost_is_told_whatever_the_objective(tmp_path: Path, pair: Pair) -> None:
+    warm = {"kind": "cross_entropy", "temperature": 2.0}
+    costs = set()
+    for objective in ("cross_entropy", "reverse_kl", warm):
+        folder = tmp_path / str(len(costs))
+        job = job_of(folder / "run", pair, objective)
+        train(pair.student, folder / "job", **job, learning_rate=0.01, epochs=1)
+        told = [line for line in metrics(folder / "job") if "best" in line][-1]
+        nats, _ = nats_and_tokens(folder / "job" / "student", VALIDATION)
+        assert told["answer_nats"] == pytest.approx(nats / len(VALIDATION), rel=1e-4)
+        costs.add(told["answer_nats"])
+    assert len(costs) == 3

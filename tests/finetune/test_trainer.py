@@ -105,7 +105,13 @@ def test_the_best_weights_may_be_those_in_the_middle_of_an_epoch(
 
 
 def mean_loss(folder: Path, rows: list[dict[str, Any]]) -> float:
-    """Nats per target token, a row at a time."""
+    """Nats per target token."""
+    nats, tokens = nats_and_tokens(folder, rows)
+    return nats / tokens
+
+
+def nats_and_tokens(folder: Path, rows: list[dict[str, Any]]) -> tuple[float, int]:
+    """What the answers cost in all, a row at a time in float64, and their tokens."""
     model = AutoModelForCausalLM.from_pretrained(folder).double().eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     nats, tokens = 0.0, 0
@@ -118,7 +124,7 @@ def mean_loss(folder: Path, rows: list[dict[str, Any]]) -> float:
             if encoded.labels_mask[position]:
                 nats -= float(scores_TV[position - 1, encoded.ids[position]])
                 tokens += 1
-    return nats / tokens
+    return nats, tokens
 
 
 def test_without_validation_rows_the_last_weights_are_taken(tmp_path: Path, tiny: Path) -> None:

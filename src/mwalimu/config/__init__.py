@@ -24,7 +24,13 @@ from mwalimu.config.export import (
     Precision,
     TargetConfig,
 )
-from mwalimu.config.loading import apply_override, build_config, dump_config, load_config
+from mwalimu.config.loading import (
+    apply_override,
+    build_config,
+    dump_config,
+    load_config,
+    put,
+)
 from mwalimu.config.needs import (
     capture_temperature,
     learns_from_teacher,
@@ -58,6 +64,7 @@ from mwalimu.config.settings import (
 from mwalimu.config.student import PruneConfig, StudentConfig
 from mwalimu.config.teacher import Kind, TeacherConfig
 from mwalimu.config.training import OUTSIDE_THE_RESULT, FinetuneConfig
+from mwalimu.config.tuning import MixConfig, RangeConfig, TuneConfig
 
 __all__ = [
     "CHECKS",
@@ -89,12 +96,14 @@ __all__ = [
     "LanguageConfig",
     "LengthConfig",
     "LoadConfig",
+    "MixConfig",
     "OnPolicyConfig",
     "PartConfig",
     "Precision",
     "PrepareConfig",
     "PromptsConfig",
     "PruneConfig",
+    "RangeConfig",
     "RequireConfig",
     "ScaleConfig",
     "Schedule",
@@ -105,6 +114,7 @@ __all__ = [
     "TargetConfig",
     "Task",
     "TeacherConfig",
+    "TuneConfig",
     "apply_override",
     "build_config",
     "capture_temperature",
@@ -115,6 +125,7 @@ __all__ = [
     "load_config",
     "needed_signals",
     "public_config",
+    "put",
     "secrets_of",
     "teacher_layers",
 ]

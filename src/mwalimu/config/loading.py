@@ -18,6 +18,7 @@ from mwalimu.config.prompts import PROMPT_FILES
 from mwalimu.config.redact import public_config
 from mwalimu.config.settings import Config, EnsembleConfig
 from mwalimu.config.teacher import TeacherConfig
+from mwalimu.config.tuning import TuneConfig
 from mwalimu.errors import ConfigError
 
 SHOWN_PROBLEMS = 50
@@ -65,6 +66,19 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     if not equals or not key:
         shown = re.split("[:=]", override, maxsplit=1)[0]  # what follows may be a key
         raise ConfigError(f"{shown!r} is not followed by =value", where="--set")
+    try:
+        put(raw, key, yaml.safe_load(value), where=f"--set {key}")
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"the value {_yaml_problem(error)}", where=f"--set {key}", fix="quote it"
+        ) from None
+
+
+def put(raw: dict[str, Any], key: str, value: Any, *, where: str) -> None:
+    """Sets the `value` of `finetune.epochs` in the nested mapping `raw`.
+
+    Raises ConfigError, which names `where`: a part of the key holds no settings.
+    """
     node = raw
     *parents, leaf = key.split(".")
     for part in parents:
@@ -72,13 +86,8 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
             node[part] = {}
         node = node[part]
         if not isinstance(node, dict):
-            raise ConfigError(f"{part!r} holds a value, not settings", where=f"--set {key}")
-    try:
-        node[leaf] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"the value {_yaml_problem(error)}", where=f"--set {key}", fix="quote it"
-        ) from None
+            raise ConfigError(f"{part!r} holds a value, not settings", where=where)
+    node[leaf] = value
 
 
 def dump_config(config: Config) -> str:
@@ -124,6 +133,7 @@ def _absolute(config: Config, base: Path) -> Config:
             "curate": _curate(config.curate, base),
             "judge": _teacher(config.judge, base, "judge"),
             "evaluate": _evaluate(config.evaluate, base),
+            "tune": _tune(config.tune, base),
         }
     )
 
@@ -140,6 +150,17 @@ def _evaluate(evaluate: EvaluateConfig, base: Path) -> EvaluateConfig:
     file, encoder = evaluate.tasks_file, evaluate.encoder
     placed = {"tasks_file": file and base / file, "encoder": encoder and _model_path(encoder, base)}
     return evaluate.model_copy(update=placed)
+
+
+def _tune(tune: TuneConfig, base: Path) -> TuneConfig:
+    """A student among the choices is named as the config's own is."""
+    from mwalimu.registry import resolve_student
+
+    models = tune.space.get("student.model")
+    if not isinstance(models, tuple):
+        return tune
+    placed = tuple(resolve_student(_model_path(str(model), base)) for model in models)
+    return tune.model_copy(update={"space": {**tune.space, "student.model": placed}})
 
 
 def _ensemble(ensemble: EnsembleConfig | None, base: Path) -> EnsembleConfig | None:

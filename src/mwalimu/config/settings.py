@@ -19,6 +19,7 @@ from mwalimu.config.section import Section
 from mwalimu.config.student import StudentConfig
 from mwalimu.config.teacher import TeacherConfig
 from mwalimu.config.training import FinetuneConfig
+from mwalimu.config.tuning import TuneConfig
 
 Task = Literal[
     "nli", "conversation", "qa", "math", "summarization", "classification", "translation", "generic"
@@ -100,7 +101,9 @@ class BudgetConfig(Section):
 
     usd: float | None = Field(None, gt=0)
     tokens: int | None = Field(None, ge=1)
-    requests: int | None = Field(None, ge=1)
+    requests: int | None = Field(
+        None, ge=0, description="of 0 nothing is asked: what was bought before has to do"
+    )
 
 
 class Config(Section):
@@ -122,6 +125,7 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     export: ExportConfig = ExportConfig()
     scale: Scale = ScaleConfig()
+    tune: TuneConfig = TuneConfig()
 
     @model_validator(mode="after")
     def _has_prompts(self) -> Config:

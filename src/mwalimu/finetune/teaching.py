@@ -19,6 +19,7 @@ from mwalimu.finetune.teacher.view import TeacherSource, TeacherView
 from mwalimu.objectives.base import Term
 from mwalimu.objectives.forward import Forward
 from mwalimu.objectives.packing import Packing
+from mwalimu.objectives.parts import CROSS_ENTROPY
 
 TEXT_ALONE = (PartConfig(kind="cross_entropy"),)
 """Sequence-level distillation (Kim and Rush 2016): the teacher's answers as labels."""
@@ -44,6 +45,14 @@ class Teaching:
             self.forward.why_padded = "attention transfer compares maps of whole rows"
         self.source = source
         self.losses = build_losses(model, parts, source, seed)
+        self.as_text = next(
+            (
+                name
+                for part, name in zip(parts, _names(parts), strict=True)
+                if part.kind == CROSS_ENTROPY and part.temperature == 1.0
+            ),
+            None,
+        )
         own = [loss.trained for loss in self.losses if loss.trained is not None]
         self.trained = torch.nn.ModuleList(own)
 
@@ -69,6 +78,18 @@ class Teaching:
             total = total + share.loss
         sums = {name: value for share in shares for name, value in share.sums.items()}
         return Term(total, sums, batch.labels_N.numel())
+
+    def answer_nats(self, batch: Batch, term: Term) -> torch.Tensor:
+        """What the answers of `batch` cost the student: the sum of -ln p over their tokens.
+
+        Unlike the objective's own value, in `term`, it compares students however they are taught.
+        It is a part's already where the answers are learned as text, else one more pass.
+        """
+        if self.as_text is not None:
+            return term.sums[self.as_text]
+        states = self.forward(batch.ids_BT, batch.positions_N, batch.layout)
+        text = VocabularyLoss(TEXT_ALONE, (CROSS_ENTROPY,))
+        return text(states, {}, batch, TeacherView(), Moment(1.0, 1.0)).sums[CROSS_ENTROPY]
 
 
 def build_losses(

@@ -72,6 +72,15 @@ class Update(NamedTuple):
     work: Work
 
 
+class Judged(NamedTuple):
+    """Of the validation rows: the objective at its end, in nats per target token, and what an
+    answer costs the student, mean of -ln p(answer), which no objective or tokenizer scales.
+    """
+
+    loss: float
+    answer_nats: float
+
+
 class Trainer:
     """Trains `model` in place; checkpoints and metrics.jsonl go to `folder`."""
 
@@ -136,7 +145,7 @@ class Trainer:
     def validation_loss(self) -> float:
         """The objective at its end, of the weights as they are: nats per target token."""
         with closing(Unseen()) as self.watch, kept_random_state():
-            return self._validate(self.job.validation)
+            return self._validate(self.job.validation).loss
 
     @property
     def finished(self) -> bool:
@@ -308,7 +317,8 @@ class Trainer:
     def _judge(self) -> None:
         """Validates the weights as they are; are they the best so far?"""
         state, job = self.state, self.job
-        loss = self._validate(job.validation) if job.validation else None
+        judged = self._validate(job.validation) if job.validation else None
+        loss = judged and judged.loss
         best = state.best.validation_loss if state.best else None
         better = loss is None or best is None or loss < best
         if better:
@@ -316,29 +326,32 @@ class Trainer:
             state.best = Best(epoch, state.step, state.epoch_loss, loss)
         state.judged = state.step
         state.stale = 0 if better else state.stale + 1
-        if loss is not None:
-            self.watch.validation(loss, better=better)
+        if judged is not None:
+            self.watch.validation(judged.loss, judged.answer_nats, better=better)
 
-    def _validate(self, rows: Sequence[Encoded]) -> float:
-        """The objective at its end: mean per target token over `rows`, dropout off."""
+    def _validate(self, rows: Sequence[Encoded]) -> Judged:
+        """Over `rows`, dropout off."""
         rows = sorted(rows, key=lambda row: len(row.ids))
         size = self.job.settings.batch_size
         scale = 1 / sum(row.targets for row in rows)
         own = deal([rows[i : i + size] for i in range(0, len(rows), size)], self.world)
         batches = [batch for some in own for batch in self.loader.batches(some)]
         even = Step(batches, [None] * len(batches)).in_step(self._filler, self.world)
-        shares = []
+        losses, nats = [], []
         self.model.eval()
         with torch.no_grad(), self.watch.paused():
             for batch in even.batches:
                 self._pause_if_asked()
                 share = scale if batch.counts else 0.0
                 term = self.strategy.run(partial(self.teaching, batch, share, 1.0))
-                shares.append(term.loss.double())
+                cost = self.strategy.run(partial(self.teaching.answer_nats, batch, term))
+                losses.append(term.loss.double())
+                nats.append(cost.double() * float(batch.counts))
         self.model.train()
-        loss: float = self.world.total(float(torch.stack(shares).sum()))
+        sums = torch.stack([torch.stack(losses).sum(), torch.stack(nats).sum()]).tolist()
+        loss, cost_of_all = self.world.total(sums)
         _require_finite(loss, 0.0, self.state.step)
-        return loss
+        return Judged(loss, cost_of_all / len(rows))
 
     def _pause_if_asked(self) -> None:
         if self.world.any(self._interrupted.asked):

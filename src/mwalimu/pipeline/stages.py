@@ -19,6 +19,7 @@ from mwalimu.config import Config, dump_config, needed_signals, public_config
 from mwalimu.data.dataset import Dataset, load_records
 from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError, RunError
+from mwalimu.pipeline.adopting import adopt
 from mwalimu.pipeline.fingerprints import Fingerprints, of_prompts
 from mwalimu.pipeline.inputs import Inputs, bought_prompts, read_inputs, streamed_test
 from mwalimu.pipeline.traffic import take_traffic_answers, with_traffic
@@ -40,16 +41,27 @@ def silent(stage: str, done: int, total: int, note: str) -> None:
 
 
 class Pipeline:
-    """One config on one run folder."""
+    """One config on one run folder.
+
+    What another run among `donors` has finished under the same fingerprint before stage 2 is taken
+    over from there.
+    """
 
     def __init__(
-        self, config: Config, root: Path, *, store: Path, progress: Progress = silent
+        self,
+        config: Config,
+        root: Path,
+        *,
+        store: Path,
+        progress: Progress = silent,
+        donors: Sequence[Run] = (),
     ) -> None:
         self.asked = config
         self.store = store
         self.progress = progress
         self.mirror = self._mirrored(root)
         self.run = Run(root, on_finish=self.mirror.push if self.mirror else None)
+        self.donors = donors
         self.why = ""
         self._screened = False
 
@@ -378,7 +390,13 @@ class Pipeline:
 
         return write_report(self.run)
 
+    def has(self, stage: str, wanted: str) -> bool:
+        """Whether `stage` is done under this fingerprint, here or in a donor."""
+        adopt(self.run, stage, wanted, self.donors)
+        return self.run.is_done(stage, wanted)
+
     def _skipped(self, stage: str, wanted: str) -> dict[str, Any] | None:
+        adopt(self.run, stage, wanted, self.donors)
         state = self.run.stage(stage)
         if state is None or state.fingerprint != wanted:
             return None

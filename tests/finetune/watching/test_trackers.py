@@ -81,7 +81,11 @@ def test_a_crash_repeats_no_step(tmp_path: Path, tiny: Path, server: Remembering
             assert values["train/parts/cross_entropy"] == lines[step]["parts"]["cross_entropy"]
             assert values["train/learning_rate"] == lines[step]["learning_rate"]
         else:
-            assert values.keys() == {"validation/loss", "validation/epoch"}
+            assert values.keys() == {
+                "validation/loss",
+                "validation/answer_nats",
+                "validation/epoch",
+            }
 
 
 def test_a_tracker_that_comes_later_gets_what_was_before(

@@ -74,11 +74,16 @@ class Watch:
         note = f"epoch {state.epoch + 1}/{self.settings.epochs} loss {loss:.3f}{validated}"
         self.report(state.step, self.total, f"{note} {self.speed.mean / 1000:.1f}k tok/s")
 
-    def validation(self, loss: float, *, better: bool) -> None:
-        """After the best was chosen."""
+    def validation(self, loss: float, answer_nats: float, *, better: bool) -> None:
+        """After the best was chosen. `answer_nats`: mean of -ln p(answer) over the rows."""
         state = self.state
         assert state.best is not None
-        line = {**self._place(), "validation_loss": loss, "best": better}
+        line = {
+            **self._place(),
+            "validation_loss": loss,
+            "answer_nats": answer_nats,
+            "best": better,
+        }
         self.metrics.write(line)
         self.trackers.show(line)
         self._warn(

@@ -279,4 +279,7 @@ RULES: Mapping[str, Rule] = {
     "ScaleConfig.engine": _closed,
     "ScaleConfig.address": _closed,
     "ScaleConfig.mirror": _closed,
+    # A job is one recipe: the service searches none.
+    "TuneConfig.budget": _closed,
+    "TuneConfig.space": _closed,
 }

@@ -1,0 +1,226 @@
+"""Tuned against the recipe as written, and TPE against random search, at an equal budget.
+
+    python benchmarks/tuning/tuned.py --out FOLDER [--tasks summarization nli] [--trials 10]
+        [--repeats 5] [--banking77 FOLDER --teacher FOLDER --student FOLDER]
+
+Each repetition is a search with a seed of its own, by TPE and by random draws, over the same space
+with as many trials; the first trial of both is the recipe as written. The written recipe is the
+quickstart's, whose values were chosen by hand. Epochs are not searched: a better recipe is not one
+that trains for longer. Trials run in this process, one after another, without pruning, so that a
+budget in trials is a budget in epochs as well. A recipe that another search of the task has tried
+is not trained again: the student would be the same, byte for byte.
+
+Tasks of the quickstart's world need nothing but this repository. `--banking77` is a folder of
+train.jsonl, validation.jsonl and test.jsonl; `--teacher` and `--student` are those that
+benchmarks/banking77.py made. Run again, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from statistics import mean
+from typing import Any, cast
+
+from mwalimu.config import Config, build_config
+from mwalimu.errors import MwalimuError
+from mwalimu.evaluation.statistics import compared, permutation_test, spread
+from mwalimu.pipeline import Pipeline
+from mwalimu.quickstart.job import FINETUNE, settings, write_jsonl
+from mwalimu.quickstart.world import Split, generate_rows
+from mwalimu.run import fingerprint
+from mwalimu.shipping.telling import told
+from mwalimu.tuning.conclusion import Conclusion
+from mwalimu.tuning.launching import Event
+from mwalimu.tuning.trial import Order, run_trial
+from mwalimu.tuning.tune import tune
+
+SAMPLERS = ("tpe", "random")
+WORLD_TASKS = 5
+WARM_UP = 5
+SPACE: dict[str, Any] = {
+    "finetune.learning_rate": {"low": 3e-4, "high": 2e-2, "log": True},
+    "finetune.batch_size": [8, 16, 32],
+    "finetune.weight_decay": {"low": 0.0, "high": 0.4},
+    "finetune.warmup_ratio": {"low": 0.0, "high": 0.2},
+    "finetune.max_grad_norm": {"low": 0.1, "high": 2.0, "log": True},
+    "finetune.objective": {
+        "divergences": ["forward_kl", "reverse_kl", "jsd"],
+        "temperatures": [1.0, 2.0],
+        "text": [0.0, 0.5, 1.0],
+    },
+}
+
+
+class Done:
+    def stop(self) -> None:
+        """It has ended when it is told of."""
+
+
+def here(order: Order, heard: Callable[[Event], None]) -> Done:
+    """Students are kept beside the searches, by recipe."""
+    folder = Path(order.folder)
+    known = folder.parents[3] / "recipes" / key_of(order)
+    if known.exists() and not folder.exists():
+        shutil.copytree(known, folder)
+    try:
+        run_trial(order, heard)
+    except MwalimuError as error:
+        heard({"failed": told(error)})
+    if not known.exists():
+        shutil.copytree(folder, known)
+    heard({"ended": {"code": 0, "said": ""}})
+    return Done()
+
+
+def key_of(order: Order) -> str:
+    return fingerprint({key: value for key, value in order.config.items() if key != "tune"})[:16]
+
+
+def world_job(folder: Path, task: str, rows: dict[str, int], epochs: int) -> dict[str, Any]:
+    """One task of the quickstart's world, with the models that ship; validation rows have gold."""
+    for split, count in rows.items():
+        made = generate_rows(cast(Split, split), count * WORLD_TASKS)
+        found = [row for row in made if row["task"] == task]
+        if split == "train":
+            found = [row | {"messages": row["messages"][:-1]} for row in found]
+        write_jsonl(folder / f"{split}.jsonl", found)
+    shipped, job = files("mwalimu.quickstart"), settings(0)
+    return job | {
+        "data": {split: f"{split}.jsonl" for split in rows},
+        "teacher": {"model": str(shipped / "teacher"), **job["teacher"]},
+        "student": {"model": str(shipped / "student"), **job["student"]},
+        "finetune": FINETUNE | {"epochs": epochs, "patience": epochs},
+    }
+
+
+def banking_job(data: Path, teacher: Path, student: Path, epochs: int) -> dict[str, Any]:
+    return {
+        "task": "classification",
+        "data": {name: str(data / f"{name}.jsonl") for name in ("train", "validation", "test")}
+        | {"contamination": "allow"},
+        "teacher": {"model": str(teacher), "max_tokens": 24, "batch_size": 64},
+        "student": {"model": str(student), "method": "full", "max_length": 192},
+        "generate": {"min_ok": 0.5},
+        "prepare": {"overlap": "off"},
+        "finetune": FINETUNE | {"learning_rate": 4e-3, "epochs": epochs, "patience": epochs},
+        "evaluate": {"max_tokens": 24, "batch_size": 64},
+    }
+
+
+def searched(raw: dict[str, Any], folder: Path, sampler: str, seed: int, trials: int) -> Conclusion:
+    search = {
+        "space": SPACE,
+        "warm_up": WARM_UP,
+        "sampler": sampler,
+        "seed": seed,
+        "pruner": "none",
+        "budget": f"{trials}trials",
+    }
+    config: Config = build_config(raw | {"tune": search}, base=folder)
+    root = folder / f"{sampler}-{seed}"
+
+    def say(stage: str, _done: int, total: int, note: str) -> None:
+        if stage == "tune" and not total:
+            print(f"{root.name}: {note}", file=sys.stderr, flush=True)
+
+    return tune(Pipeline(config, root, store=folder / "answers", progress=say), launch=here)
+
+
+def row_of(found: Conclusion) -> dict[str, Any]:
+    """Best so far on validation after each trial, and what the test rows say of the choice."""
+    values = [trial.values[0] if trial.values else 0.0 for trial in found.trials]
+    assert found.on_test is not None and found.corrected is not None
+    return {
+        "best_so_far": [max(values[: n + 1]) for n in range(len(values))],
+        "written": values[0],
+        "chosen": max(values),
+        "corrected": found.corrected.mean,
+        "test": found.on_test.chosen.mean,
+        "test_written": found.on_test.written.mean,
+        "p_value": found.on_test.p_value,
+    }
+
+
+def summary(found: dict[str, list[dict[str, Any]]], folder: Path) -> dict[str, Any]:
+    """`tuned`: chosen less written on the test rows. `tpe`: TPE less random, by repetition."""
+    tpe, drawn = found["tpe"], found["random"]
+    gains = [row["test"] - row["test_written"] for row in tpe]
+    against = {}
+    for name in ("chosen", "test"):
+        mine, theirs = ([row[name] for row in side] for side in (tpe, drawn))
+        against[name] = {
+            "tpe": mean(mine),
+            "random": mean(theirs),
+            "difference": spread([a - b for a, b in zip(mine, theirs, strict=True)])._asdict(),
+            "p_value": permutation_test(mine, theirs, seed=0),
+        }
+    areas = [
+        mean(a["best_so_far"]) - mean(b["best_so_far"]) for a, b in zip(tpe, drawn, strict=True)
+    ]
+    return {
+        "tuned_on_test": spread(gains)._asdict(),
+        "pooled": pooled(folder, len(tpe)),
+        "tpe_against_random": against,
+        "best_so_far": spread(areas)._asdict(),
+        "luck": mean(row["chosen"] - row["test"] for row in tpe),
+        "luck_reckoned": mean(row["chosen"] - row["corrected"] for row in tpe),
+    }
+
+
+def pooled(folder: Path, repeats: int) -> dict[str, Any]:
+    """Rows of the test file, each with its mean grade over TPE's repetitions."""
+    chosen, written = [], []
+    for seed in range(1, repeats + 1):
+        root = folder / f"tpe-{seed}"
+        looks = json.loads((root / "tuning" / "test.json").read_bytes())
+        number = json.loads((root / "tuning" / "found.json").read_bytes())["chosen"]
+        chosen.append(looks[str(number)]["scores"])
+        written.append(looks["0"]["scores"])
+    sides = [[mean(column) for column in zip(*side, strict=True)] for side in (chosen, written)]
+    return compared(*sides, draws=2000, seed=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tasks", nargs="*", default=["summarization", "nli"])
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--train", type=int, default=400)
+    parser.add_argument("--held-out", type=int, default=200)
+    for name in ("banking77", "teacher", "student"):
+        parser.add_argument(f"--{name}", type=Path)
+    options = parser.parse_args()
+    rows = {"train": options.train, "validation": options.held_out, "test": options.held_out}
+    jobs = {
+        task: (options.out / task, world_job(options.out / task, task, rows, options.epochs))
+        for task in options.tasks
+    }
+    if options.banking77 and options.teacher and options.student:
+        paths = (options.banking77, options.teacher, options.student)
+        data, teacher, student = (path.absolute() for path in paths)
+        job = banking_job(data, teacher, student, options.epochs)
+        jobs["banking77"] = (options.out / "banking77", job)
+    else:
+        print("banking77: left out, as --banking77, --teacher and --student are not all given")
+    found: dict[str, Any] = {name: {sampler: [] for sampler in SAMPLERS} for name in jobs}
+    for seed in range(1, options.repeats + 1):
+        for name, (folder, job) in jobs.items():
+            for sampler in SAMPLERS:
+                row = row_of(searched(job, folder, sampler, seed, options.trials))
+                found[name][sampler].append(row)
+                print(name, sampler, seed, json.dumps(row), flush=True)
+            found[name]["summary"] = summary(found[name], folder)
+        (options.out / "tuned.json").write_text(json.dumps(found, indent=1))
+    print(json.dumps({name: one["summary"] for name, one in found.items()}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

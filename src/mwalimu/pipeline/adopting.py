@@ -1,0 +1,44 @@
+"""Finished stages of another run folder, taken over instead of made again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from mwalimu.run import Run, fsync_folder
+
+ADOPTABLE = ("prompts", "prepare", "generate", "curate", "signals")
+"""Stages whose files are never written to again once they are published."""
+
+
+def adopt(run: Run, stage: str, wanted: str, donors: Sequence[Run]) -> bool:
+    """Takes `stage` over from the first donor that has it whole, under the fingerprint `wanted`.
+
+    Files are linked, or copied where the disk cannot link. Returns whether there was one.
+    """
+    if not donors or stage not in ADOPTABLE or run.is_done(stage, wanted):
+        return False
+    for donor in donors:
+        known = donor.manifest["stages"].get(stage, {}).get("fingerprint")
+        state = donor.stage(stage) if known == wanted else None
+        if state is None:
+            continue
+        files = [run.path(name) for name in state.files]
+        for name, path in zip(state.files, files, strict=True):
+            _link(donor.path(name), path)
+        for folder in {path.parent for path in files}:
+            fsync_folder(folder)
+        run.finish(stage, wanted, files, state.summary)
+        return True
+    return False
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,1 @@
+"""Search over recipes: which objective, rates, sizes and data make the best student."""

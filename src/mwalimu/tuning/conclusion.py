@@ -1,0 +1,171 @@
+"""What a search found: the recipe chosen on validation rows, and its one look at the test rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mwalimu.data.record import Record
+from mwalimu.errors import RunError
+from mwalimu.evaluation.evaluate import require_references
+from mwalimu.evaluation.statistics import Interval, compared, mean_interval
+from mwalimu.pipeline import Progress
+from mwalimu.run import write_json
+from mwalimu.tuning.bias import without_selection
+from mwalimu.tuning.importance import importances
+from mwalimu.tuning.measuring import Measured, measured
+from mwalimu.tuning.search import Search, trial_run
+
+WRITTEN = 0
+"""The trial that is the recipe as it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A trial as it is told: `state` is complete, pruned, fail or running; `why` it failed."""
+
+    number: int
+    state: str
+    changes: dict[str, Any]
+    values: tuple[float, ...]
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnTest:
+    """Both recipes on the test rows; `looks` is how many recipes this search ever measured there.
+
+    `difference` is of the chosen less the written, with its 95 % interval.
+    """
+
+    rows: int
+    chosen: Interval
+    written: Interval
+    difference: Interval
+    p_value: float
+    test: str
+    looks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """`chosen` is a trial's number, `front` those that none beats.
+
+    `corrected`: what choosing so gives on rows that did not choose, where quality alone chose.
+    """
+
+    objectives: tuple[str, ...]
+    chosen: int
+    front: tuple[int, ...]
+    trials: tuple[Tried, ...]
+    importances: dict[str, float]
+    corrected: Interval | None
+    measured_on: int
+    graded_by: str
+    on_test: OnTest | None
+    seconds: float
+    usd: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def of(self, number: int) -> Tried:
+        return self.trials[number]
+
+
+def conclude(
+    search: Search, test: Sequence[Record], progress: Progress, *, graded_by: str
+) -> Conclusion:
+    """Chooses on the validation rows, then measures the choice beside the recipe as written.
+
+    Raises:
+        RunError: no trial was measured to its end.
+        DataError: a test row has no gold answer.
+    """
+    best = search.best()
+    if not best:
+        raise RunError(
+            "no trial ended within the budget",
+            where=str(search.place.root / "tuning"),
+            fix="run the same command with a larger --budget; it goes on where it was",
+        )
+    trials = search.study.get_trials(deepcopy=False)
+    chosen = max(best, key=lambda trial: (_merit(search, trial), -trial.number)).number
+    spent = search.spent()
+    return Conclusion(
+        objectives=search.config.tune.objectives,
+        chosen=chosen,
+        front=tuple(trial.number for trial in best),
+        trials=tuple(map(_tried, trials)),
+        importances=importances(search.study),
+        corrected=_corrected(search),
+        measured_on=len(trials[chosen].user_attrs["measured"]["scores"]),
+        graded_by=graded_by,
+        on_test=_on_test(search, chosen, test, progress) if test else None,
+        seconds=spent.seconds,
+        usd=spent.usd,
+    )
+
+
+def _merit(search: Search, trial: Any) -> float:
+    """Of those that none beats the best student is chosen, or else what was named first."""
+    names = search.config.tune.objectives
+    if "quality" in names:
+        return float(trial.values[names.index("quality")])
+    return -float(trial.values[0])
+
+
+def _tried(trial: Any) -> Tried:
+    return Tried(
+        trial.number,
+        trial.state.name.lower(),
+        dict(trial.user_attrs.get("changes", {})),
+        tuple(trial.values or ()),
+        float(trial.user_attrs.get("seconds", 0.0)),
+        str(trial.user_attrs.get("error", "")),
+    )
+
+
+def _corrected(search: Search) -> Interval | None:
+    if search.config.tune.objectives != ("quality",):
+        return None
+    known = [
+        trial.user_attrs["measured"]["scores"]
+        for trial in search.study.get_trials(deepcopy=False)
+        if trial.state.name == "COMPLETE"
+    ]
+    return without_selection(known, seed=search.config.tune.seed)
+
+
+def _on_test(search: Search, chosen: int, test: Sequence[Record], progress: Progress) -> OnTest:
+    """Each recipe is measured there once: what is known is read, and counted."""
+    require_references(list(test))
+    config = search.config
+    scores = {number: _look(search, number, test, progress).scores for number in {WRITTEN, chosen}}
+    how = {"draws": config.evaluate.bootstrap, "seed": config.seed}
+    found = compared(scores[chosen], scores[WRITTEN], **how)
+    return OnTest(
+        len(test),
+        mean_interval(scores[chosen], **how),
+        mean_interval(scores[WRITTEN], **how),
+        Interval(**found["difference"]),
+        found["p_value"],
+        found["test"],
+        len(_looks(search.place.root / "tuning" / "test.json")),
+    )
+
+
+def _look(search: Search, number: int, test: Sequence[Record], progress: Progress) -> Measured:
+    run = trial_run(search.place, number)
+    found = measured(search.config, run, test, "test", progress)
+    path = search.place.root / "tuning" / "test.json"
+    write_json(path, _looks(path) | {str(number): found.to_json()})
+    return found
+
+
+def _looks(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_bytes())) if path.exists() else {}

@@ -1,0 +1,63 @@
+"""A trial's process: what it tells, how it ends, how it is stopped."""
+
+import queue
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mwalimu.tuning import launching
+from mwalimu.tuning.launching import InSubprocess
+from mwalimu.tuning.trial import Order
+
+
+def order(folder: Path) -> Order:
+    return Order({"task": "qa"}, str(folder / "trial"), "store", "rows", "stages", ("a",), False)
+
+
+def started(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> tuple[InSubprocess, queue.Queue[Any]]:
+    """A program of Python in the place of a trial."""
+    monkeypatch.setattr(launching, "PROGRAM", ("-c", f"import json, os, sys\n{script}"))
+    events: queue.Queue[Any] = queue.Queue()
+    return InSubprocess(order(folder), events.put), events
+
+
+def test_events_come_in_order_and_the_end_comes_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = (
+        "order = json.loads(sys.stdin.readline())\n"
+        "print(json.dumps({'usd': 0.5, 'folder': order['folder']}), flush=True)\n"
+        "print('Killed by nobody', file=sys.stderr)\n"
+        "print('{\"moment\": {\"epo', end='', flush=True)\n"
+        "os._exit(7)"
+    )
+    _, events = started(tmp_path, monkeypatch, script)
+    assert events.get(timeout=60) == {"usd": 0.5, "folder": str(tmp_path / "trial")}
+    assert events.get(timeout=60) == {"ended": {"code": 7, "said": "Killed by nobody"}}
+
+
+def test_stop_is_the_end_of_its_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "sys.stdin.readline(); sys.stdin.read(); os._exit(130)"
+    running, events = started(tmp_path, monkeypatch, script)
+    running.stop()
+    running.stop()
+    assert events.get(timeout=60) == {"ended": {"code": 130, "said": ""}}
+
+
+def test_one_that_cannot_even_read_its_order_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, events = started(tmp_path, monkeypatch, "sys.stdin.close(); sys.exit('no')")
+    assert events.get(timeout=60)["ended"]["code"] == 1
+    running.stop()
+
+
+def test_an_order_goes_through_a_line() -> None:
+    import json
+
+    one = order(Path("x"))
+    raw = json.loads(one.to_line())
+    assert Order(**raw).to_line() == one.to_line() and one.to_line().count(b"\n") == 1
