@@ -26,7 +26,6 @@ from mwalimu.data.readers import to_record
 from mwalimu.data.record import Record
 from mwalimu.errors import BudgetReached, ConfigError, DataError
 from mwalimu.pipeline import Pipeline
-from mwalimu.run import sha256_file
 
 SHARE = 10  # of the prompts one part a round, unless the config says otherwise
 
@@ -75,7 +74,7 @@ class _Rounds:
         self.book.require_same(
             {
                 "active": self.settings.model_dump(exclude=only_when_it_ends),
-                "pool": [sha256_file(self.pool.path), len(self.pool)],
+                "pool": [self.pool.shards.sha256(), len(self.pool)],
                 "seed": self.start.asked.seed,
             }
         )
