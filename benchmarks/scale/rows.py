@@ -4,8 +4,9 @@
 
 The rows are made here, as a set of files in a folder of its own: short instructions of random
 words, one in a hundred said twice, each with an id and an answer. Measured are `mwalimu data
-inspect`, `mwalimu data validate` and `mwalimu estimate`, each a process of its own. `peak` is what
-the process holds itself: pages of mapped files are the system's, which takes them back as it likes.
+inspect`, `mwalimu data validate` and `mwalimu estimate`, each a process of its own. `CPU s` is what
+the process worked, whoever else the machine works for. `peak` is what it holds itself: pages of
+mapped files are the system's, which takes them back as it likes.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 FORMS = ("jsonl", "parquet", "arrow")
 FILES = 8
@@ -41,17 +44,16 @@ def main() -> None:
     options.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
     options.add_argument("--folder", type=Path, help="where the rows are made [default: /tmp]")
     chosen = options.parse_args()
-    print("| form | rows | work | s | rows/s | peak, MiB |\n|---|--:|---|--:|--:|--:|")
+    print("| form | rows | work | s | CPU s | peak, MiB |\n|---|--:|---|--:|--:|--:|")
     for form in chosen.forms:
         for count in chosen.rows:
             with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
                 folder = Path(name) / "rows"
                 write(folder, form, count)
                 for work in chosen.works:
-                    seconds, mib = measure(work, folder)
-                    speed = f"{count / seconds:,.0f}"
-                    line = f"| {form} | {count:,} | {work} | {seconds:.1f} | {speed} | {mib:.0f} |"
-                    print(line, flush=True)
+                    found = measure(work, folder)
+                    told = f"{found.seconds:.1f} | {found.cpu_seconds:.1f} | {found.mib:.0f}"
+                    print(f"| {form} | {count:,} | {work} | {told} |", flush=True)
 
 
 def rows(count: int, seed: int = 0) -> Iterator[dict[str, str]]:
@@ -112,10 +114,17 @@ def estimate(folder: Path) -> list[str]:
 WORKS = {"inspect": inspect, "validate": validate, "estimate": estimate}
 
 
-def measure(work: str, folder: Path) -> tuple[float, float]:
-    """Seconds, and the most anonymous memory in MiB."""
+class Measured(NamedTuple):
+    """`mib`: the most anonymous memory."""
+
+    seconds: float
+    cpu_seconds: float
+    mib: float
+
+
+def measure(work: str, folder: Path) -> Measured:
     command = [sys.executable, "-m", "mwalimu.cli", *WORKS[work](folder)]
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), _cpu_seconds()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder.parent)
     peak = 0.0
     while process.poll() is None:
@@ -124,7 +133,13 @@ def measure(work: str, folder: Path) -> tuple[float, float]:
     seconds = time.perf_counter() - began
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return seconds, peak
+    return Measured(seconds, _cpu_seconds() - worked, peak)
+
+
+def _cpu_seconds() -> float:
+    """Of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _anonymous_mib(pid: int) -> float:
