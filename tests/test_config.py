@@ -1,9 +1,10 @@
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from mwalimu.config import build_config, dump_config, load_config
+from mwalimu.config import build_config, dump_config, load_config, public_config
 from mwalimu.errors import ConfigError
 
 MINIMAL = {
@@ -133,3 +134,11 @@ def test_scale_may_be_one_word(tmp_path: Path) -> None:
     for address in ("ray://head:10001", "http://head:1", "head"):
         with pytest.raises(ConfigError, match=r"scale\.address"):
             load_config(path, [f"scale.address={address}"])
+
+
+def test_what_goes_into_a_run_folder_has_no_password_in_an_address(tmp_path: Path) -> None:
+    """Whether or not such an address would ever be asked."""
+    teacher = {"model": "m", "base_url": "http://amina:sesame@h.example/v1?code=sesame"}
+    config = build_config(MINIMAL | {"teacher": teacher}, base=tmp_path)
+    told = json.dumps(public_config(config))
+    assert "sesame" not in told and "amina" not in told and "h.example" in told

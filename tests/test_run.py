@@ -79,3 +79,28 @@ def test_fingerprint_ignores_key_order_only() -> None:
 def test_half_a_surrogate_pair_is_written_as_json_and_read_back(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"value": "x\ud83d", "\udc00": 1})
     assert json.loads((tmp_path / "a.json").read_bytes()) == {"value": "x\ud83d", "\udc00": 1}
+
+
+@pytest.mark.parametrize("file", ["../outside.jsonl", "/etc/passwd", "a/../../b", "", "."])
+def test_a_manifest_that_names_a_file_outside_its_folder_is_damaged(
+    tmp_path: Path, file: str
+) -> None:
+    run = Run(tmp_path / "run")
+    publish(run, "generate")
+    manifest = json.loads(run.path("run.json").read_bytes())
+    manifest["stages"]["generate"]["files"] = {file: "0" * 64}
+    run.path("run.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match="outside the folder"):
+        Run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("change", [{"stages": []}, {"stages": {"generate": {}}}, {"id": "x"}])
+def test_a_manifest_that_is_none_of_ours_is_told_in_one_line(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    run = Run(tmp_path)
+    publish(run, "generate")
+    run.path("run.json").write_text(json.dumps(run.manifest | change))
+    with pytest.raises(RunError, match="is damaged") as caught:
+        Run(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -86,6 +86,14 @@ def header(text: bytes | dict[str, Any], *, length: int | None = None) -> Change
     return written(WEIGHTS, size + raw + bytes(64))
 
 
+def weights_of_another(folder: Path, canary: str) -> None:
+    """A good file, of a tensor that the model has not."""
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"another.weight": torch.zeros(4)}, folder / WEIGHTS, metadata={"format": "pt"})
+
+
 def linked(name: str, target: str) -> Change:
     def change(folder: Path, canary: str) -> None:
         (folder / name).unlink(missing_ok=True)
@@ -156,7 +164,7 @@ REFUSED: dict[str, Change] = {
     "offsets that overlap": header({"a": TENSOR, "b": TENSOR}),
     "offsets that run back": header({"a": TENSOR | {"data_offsets": [16, 0]}}),
     "unknown numbers": header({"a": TENSOR | {"dtype": "PICKLE"}}),
-    "weights of another model": header({"a": TENSOR}),
+    "weights of another model": weights_of_another,
     "tokenizer that is no JSON": written("tokenizer.json", b"\x80\x04."),
     "tokenizer of an unknown kind": written("tokenizer.json", b'{"model": {"type": "Evil"}}'),
     "torn tokenizer": cut("tokenizer.json", 500),

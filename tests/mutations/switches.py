@@ -83,9 +83,9 @@ SWITCHES = {
     ),
     "an address holds no password": Switch(
         "teachers/wire.py",
-        '            "holds a user or a password",\n            where="teacher.base_url",',
-        '            "holds something",\n            where="teacher",',
-        "tests/teachers/test_http.py",
+        "    if url.user or url.password:\n",
+        "    if False:\n",
+        "tests/teachers/test_served.py",
     ),
     "the loss is finite before a step": Switch(
         "finetune/trainer.py",
@@ -123,10 +123,10 @@ SWITCHES = {
         "    rest_C, mass_C = _softmax_(buffer_CV)\n    rest_C = rest_C + 0.01\n",
         "tests/objectives/test_torch_chunk.py",
     ),
-    "weights are safetensors": Switch(
+    "no code of a model runs": Switch(
         "data/loading.py",
-        "            use_safetensors=True,\n",
-        "            use_safetensors=None,\n",
+        '{"local_files_only": Path(name).is_dir(), "trust_remote_code": trust_remote_code}',
+        '{"local_files_only": Path(name).is_dir(), "trust_remote_code": True}',
         "tests/hostile/test_models.py",
     ),
     "missing weights are not drawn by chance": Switch(
