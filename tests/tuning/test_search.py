@@ -61,6 +61,25 @@ def test_those_that_are_behind_at_the_same_epoch_end_early(tmp_path: Path) -> No
     assert not any(trial.number == 0 for trial in pruned)
 
 
+def test_the_recipe_as_written_is_never_ended_early(tmp_path: Path) -> None:
+    """With several at a time others may be on a rung before it."""
+    late: list[tuple[Order, Callable[[Event], None]]] = []
+    worst = Nowhere(lambda _: [moment(1, 99.0), done(0.1)])
+
+    def launch(order: Order, heard: Callable[[Event], None]) -> Any:
+        if Path(order.folder).name == "0000":
+            late.append((order, heard))
+            return Nowhere(held=[0])(order, lambda _: None)
+        running = Nowhere()(order, heard)
+        while late:
+            worst(*late.pop())
+        return running
+
+    found = search(tmp_path, job(parallel=2), launch, budget="3trials")  # type: ignore[arg-type]
+    found.run()
+    assert states(found)[0] == "COMPLETE"
+
+
 def test_of_several_objectives_none_is_ended_early(tmp_path: Path) -> None:
     def outcome(config: Config) -> Sequence[Event]:
         value = quality(config)

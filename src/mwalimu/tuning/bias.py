@@ -17,7 +17,7 @@ def without_selection(
     """The mean score that choosing the best of several recipes gives on rows that did not choose.
 
     `scores`: a list a recipe, of the same rows in the same order. Bootstrap bias correction
-    (Tsamardinos, Greasidou and Borboudakis 2018, algorithm 5): rows are drawn with replacement, the
+    (BBC-CV; Tsamardinos, Greasidou and Borboudakis 2018): rows are drawn with replacement, the
     best recipe on them is chosen, and it is scored on the rows that were not drawn; the estimate is
     the mean over draws, with their 2.5 % and 97.5 % percentiles. None where there is one row only.
 

@@ -17,10 +17,7 @@ from mwalimu.run import write_json
 from mwalimu.tuning.bias import without_selection
 from mwalimu.tuning.importance import importances
 from mwalimu.tuning.measuring import Measured, measured
-from mwalimu.tuning.search import Search, trial_run
-
-WRITTEN = 0
-"""The trial that is the recipe as it is written."""
+from mwalimu.tuning.search import WRITTEN, Search, trial_run
 
 
 @dataclass(frozen=True, slots=True)

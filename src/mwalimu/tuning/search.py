@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
+WRITTEN = 0
+"""The trial that is the recipe as it is written, to which the chosen one is held."""
 NOT_OF_THE_RECIPE = (DiskFull, MissingDependency)
 """What would end any other trial as well."""
 
@@ -164,7 +166,7 @@ class Search:
         life.trial.set_user_attr("seconds", round(seconds, 3))
 
     def _judge(self, life: Life, epoch: float, nats: float) -> None:
-        """Ends it early where it is behind others at the same epoch.
+        """Ends it early where it is behind others at the same epoch; never the recipe as written.
 
         Told is minus the nats, as what is searched for is the larger the better.
         """
@@ -177,9 +179,8 @@ class Search:
             trial.report(sign * nats, step)
         told = {t.number: _costs(t) for t in self.study.get_trials(deepcopy=False)}
         own = told.pop(trial.number)
-        if settings.pruner == "asha" and is_behind(
-            own, list(told.values()), step, reduction=settings.reduction
-        ):
+        may_end = settings.pruner == "asha" and trial.number != WRITTEN
+        if may_end and is_behind(own, list(told.values()), step, reduction=settings.reduction):
             life.over = True
             self.study.tell(trial, state=_state("PRUNED"))
             self.say(f"trial {trial.number}: ended at epoch {epoch:g}, behind others")
@@ -206,7 +207,7 @@ class Search:
 
     def _fail(self, trial: Trial, error: MwalimuError) -> None:
         """A recipe that cannot be tried is none; the first is the user's own, whose error tells."""
-        if trial.number == 0:
+        if trial.number == WRITTEN:
             raise error
         trial.set_user_attr("error", str(error))
         self.study.tell(trial, state=_state("FAIL"))
@@ -221,7 +222,7 @@ class Search:
 
     def _tidy(self) -> None:
         """Students that cannot be chosen any more go, and so do the others' checkpoints."""
-        kept = {trial.number for trial in self.best()} | {0}
+        kept = {trial.number for trial in self.best()} | {WRITTEN}
         for trial in self.study.get_trials(deepcopy=False):
             if trial.number not in kept and trial.state.is_finished():
                 folder = self.place.trial(trial.number) / "finetune"

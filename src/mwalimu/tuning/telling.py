@@ -9,9 +9,9 @@ from typing import Any
 from mwalimu.config import Config, TuneConfig, dump_config
 from mwalimu.report.wording import escape_markdown
 from mwalimu.run import atomic_writer, write_json
-from mwalimu.tuning.conclusion import WRITTEN, Conclusion, OnTest
+from mwalimu.tuning.conclusion import Conclusion, OnTest
 from mwalimu.tuning.importance import bars
-from mwalimu.tuning.search import shown
+from mwalimu.tuning.search import WRITTEN, shown
 from mwalimu.tuning.space import recipe
 
 PLOTS_NEED = "plots need: pip install 'mwalimu[eval]'"
