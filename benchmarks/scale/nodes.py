@@ -43,6 +43,9 @@ class Nodes:
         return self
 
     def __exit__(self, *_: object) -> None:
+        import ray
+
+        ray.shutdown()
         self.cluster.shutdown()
 
     @property

@@ -5,8 +5,8 @@
 1. Throughput at 1, 2 and 4 nodes, one worker each with `--places` requests in flight, against a
    mock teacher that answers after `--latency-ms`; as a share of so many times one node's.
    Rates are those of the teacher's own ledger, without the start and the rest at the end.
-2. Overhead: seconds of the driver's cores and of the wall per answer, with a teacher that answers at
-   once, without Ray and with one worker, in turns. A worker's own seconds are not among them.
+2. Overhead: seconds of the driver's cores and of the wall per answer, with a teacher that answers
+   at once, without Ray and with one worker, in turns. A worker's own seconds are not among them.
 """
 
 from __future__ import annotations
