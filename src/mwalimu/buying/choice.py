@@ -12,8 +12,8 @@ from mwalimu.preparation.near_duplicates import Signatures, signatures, similari
 from mwalimu.preparation.words import turns
 
 POWER = 8
-"""Of the doubts in the draw: 1 is hardly better than chance, none at all (the most doubted) no
-better than this and blind to outliers; docs/buying.md has the measurement."""
+"""Of the doubts in the draw. 1 saves half as many calls, and the most doubted themselves no more,
+in the first rounds fewer: docs/buying.md has the measurement."""
 NEAR = 0.7  # Jaccard similarity of word pairs from which a row repeats another
 
 
