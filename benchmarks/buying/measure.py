@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from worlds import World, banking77, quickstart, taught
 
-from mwalimu.buying.choice import at_random, by_doubt, drawn
+from mwalimu.buying.choice import POWER, at_random, by_doubt, drawn
 from mwalimu.buying.looking import Floats, Look
 from mwalimu.data.record import Record
 
@@ -34,7 +34,7 @@ Chooser = Callable[[list[Record], Floats, int, int], list[int]]
 WAYS: dict[str, Chooser | None] = {
     "random": None,
     "doubt": lambda rows, doubts, count, seed: by_doubt(rows, doubts, count, seed=seed),
-    "drawn": lambda rows, doubts, count, seed: drawn(doubts, count, seed=seed),
+    "in proportion": lambda _, doubts, count, seed: drawn(doubts ** (1 / POWER), seed=seed)[:count],
     "most doubted": lambda rows, doubts, count, _: np.argsort(-doubts)[:count].tolist(),
 }
 

@@ -35,17 +35,19 @@ def main() -> None:
         print(f"| {size:,} | " + " | ".join(cells) + " |")
     seeds = {way: len(found) for way, found in ways.items()}
     print(f"trainings of each point: {seeds}; {ways['random'].shape[2]} test rows")
-    for way in (way for way in ways if way != "random"):
+    for way in (name for name in ways if name != "random"):
         for at in given.at or sizes[2:]:
             print(f"{way}, as good as {at:,} random rows: {in_words(sizes, ways, way, at)}")
 
 
 def read(path: Path) -> tuple[list[int], dict[str, Scores]]:
+    """The sizes that every arm has, and the scores of each way."""
     found: dict[str, dict[int, dict[int, list[float]]]] = defaultdict(lambda: defaultdict(dict))
     for line in path.read_text(encoding="utf-8").splitlines():
         one = json.loads(line)
         found[one["way"]][one["seed"]][one["rows"]] = one["scores"]
-    sizes = sorted(next(iter(found["random"].values())))
+    arms = [by_size for seeds in found.values() for by_size in seeds.values()]
+    sizes = sorted(set.intersection(*(set(by_size) for by_size in arms)))
     ways = {
         way: np.array([[by_size[size] for size in sizes] for by_size in seeds.values()])
         for way, seeds in found.items()

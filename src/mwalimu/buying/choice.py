@@ -11,7 +11,10 @@ from mwalimu.data.record import Record
 from mwalimu.preparation.near_duplicates import Signatures, signatures, similarity
 from mwalimu.preparation.words import turns
 
-SHORTLIST = 3  # times the batch: so many of the doubted are drawn, and of them the batch chosen
+POWER = 8
+"""Of the doubts in the draw. 1 saves half as many calls, and the most doubted themselves no more,
+in the first rounds fewer: docs/buying.md has the measurement."""
+NEAR = 0.7  # Jaccard similarity of word pairs from which a row repeats another
 
 
 def at_random(rows: int, count: int, *, seed: int) -> list[int]:
@@ -21,42 +24,38 @@ def at_random(rows: int, count: int, *, seed: int) -> list[int]:
 
 
 def by_doubt(rows: Sequence[Record], doubts: Floats, count: int, *, seed: int) -> list[int]:
-    """`count` row numbers, ascending: doubted rows that are unlike each other.
+    """`count` row numbers, ascending: doubted rows of which none repeats another.
 
-    A shortlist is drawn without replacement in proportion to the doubts, and from it those chosen
-    that are farthest from what is chosen already.
+    Rows that do are taken only where the others are too few.
     """
-    if count >= len(rows):
-        return list(range(len(rows)))
-    short = drawn(doubts, SHORTLIST * count, seed=seed)
-    texts = [turns(rows[number]) for number in short]
-    chosen = farthest(np.concatenate(list(signatures(texts))), count)
-    return sorted(short[place] for place in chosen)
+    order = drawn(doubts, seed=seed)
+    texts = [turns(rows[number]) for number in order]
+    if not texts:
+        return []
+    places = apart(np.concatenate(list(signatures(texts))), count)
+    return sorted(order[place] for place in places)
 
 
-def drawn(doubts: Floats, count: int, *, seed: int) -> list[int]:
-    """`count` of the rows, drawn without replacement in proportion to `doubts`, the first first.
+def drawn(doubts: Floats, *, seed: int) -> list[int]:
+    """All rows, drawn without replacement in proportion to doubts^POWER, the first first.
 
-    The `count` highest of log(doubt) + Gumbel noise (Kool et al. 2019, "Stochastic Beams"): "power
-    acquisition" of Kirsch et al. 2023 (arXiv 2106.12059). The `count` most doubted themselves
-    would be the same few kinds of prompt, and an outlier or a typing error is doubted most of all.
+    The order of POWER log(doubt) + Gumbel noise (Kool et al. 2019, "Stochastic Beams"): the "power
+    acquisition" of Kirsch et al. 2023 (arXiv 2106.12059). The most doubted themselves would be
+    the same few kinds of prompt, and an outlier or a typing error is doubted most of all.
     """
     random = np.random.default_rng(seed)
-    keys = np.log(np.maximum(doubts, 1e-12)) + random.gumbel(size=len(doubts))
-    order: list[int] = np.argsort(-keys, kind="stable")[:count].tolist()
+    keys = POWER * np.log(np.maximum(doubts, 1e-12)) + random.gumbel(size=len(doubts))
+    order: list[int] = np.argsort(-keys, kind="stable").tolist()
     return order
 
 
-def farthest(found: Signatures, count: int) -> list[int]:
-    """`count` rows, each the least like those before it; the first row is the first of them.
-
-    The greedy 2-approximation of k-centre (Gonzalez 1985) on the estimated Jaccard similarity of
-    word pairs; of equals the earlier row.
-    """
-    chosen = [0]
-    nearest = similarity(found[0], found)
-    while len(chosen) < min(count, len(found)):
-        nearest[chosen[-1]] = np.inf
-        chosen.append(int(nearest.argmin()))
-        np.maximum(nearest, similarity(found[chosen[-1]], found), out=nearest)
-    return chosen
+def apart(found: Signatures, count: int) -> list[int]:
+    """The first `count` rows that are near no earlier one of them, then the first of the others."""
+    chosen: list[int] = []
+    passed: list[int] = []
+    for place in range(len(found)):
+        if len(chosen) == count:
+            return chosen
+        near = chosen and similarity(found[place], found[chosen]).max() >= NEAR
+        (passed if near else chosen).append(place)
+    return [*chosen, *passed][:count]

@@ -27,11 +27,15 @@ SIZES = 3  # different students from which a forecast over sizes can be made
 
 
 class Point(NamedTuple):
-    """A student that learned `rows`: the score in 0..1 of each graded row, in the same order."""
+    """A student that learned `rows`: the score in 0..1 of each graded row.
+
+    `graded` is a hash of which rows these were, in their order.
+    """
 
     rows: int
     scores: tuple[float, ...]
     parameters: int = 1
+    graded: str = ""
 
     @property
     def quality(self) -> float:
@@ -96,7 +100,7 @@ class Forecast:
                 where="forecast",
                 fix="name more runs, or one run alone, of which smaller ones are then made",
             )
-        if len({len(point.scores) for point in self.points}) > 1:
+        if len({(point.graded, len(point.scores)) for point in self.points}) > 1:
             raise DataError(
                 "the runs were graded on different rows",
                 where="forecast",

@@ -42,10 +42,18 @@ def points_of(run: Run) -> tuple[Point, ...]:
     if rounds := Book(run).measured():
         size = run.require("finetune").summary["parameters"]
         return tuple(point._replace(parameters=size) for point in rounds)
+    return (_evaluated(run),)
+
+
+def _evaluated(run: Run) -> Point:
     run.require("evaluate")
-    scores = tuple(row["score"] for row in _rows(run.path(DISTILLED)))
-    rows = sum(1 for _ in _rows(run.learned()["train"]))
-    return (Point(rows, scores, run.require("finetune").summary["parameters"]),)
+    answers = list(_rows(run.path(DISTILLED)))
+    return Point(
+        sum(1 for _ in _rows(run.learned()["train"])),
+        tuple(row["score"] for row in answers),
+        run.require("finetune").summary["parameters"],
+        fingerprint([row["id"] for row in answers]),
+    )
 
 
 def climb(config: Config, run: Run, on_progress: Progress) -> tuple[Point, ...]:
@@ -58,7 +66,7 @@ def climb(config: Config, run: Run, on_progress: Progress) -> tuple[Point, ...]:
         RunError: the run was not evaluated.
         DataError: it has too few rows to be divided.
     """
-    (whole,) = points_of(run)
+    whole = _evaluated(run)
     rows = list(_rows(run.learned()["train"]))
     most = max(rung.of for rung in RUNGS)
     if len(rows) < most:
@@ -72,7 +80,7 @@ def climb(config: Config, run: Run, on_progress: Progress) -> tuple[Point, ...]:
         student = _trained(config, run, list(_part(rows, rung)), rung, on_progress)
         on_progress("forecast", number + 1, len(RUNGS), f"1/{rung.of} of the rows is graded")
         scores = Look.of(student, config).scores(test, lambda _done, _total: None)
-        found.append(Point(len(rows) // rung.of, tuple(scores), whole.parameters))
+        found.append(whole._replace(rows=len(rows) // rung.of, scores=tuple(scores)))
     return (*found, whole)
 
 

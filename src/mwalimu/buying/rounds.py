@@ -26,6 +26,7 @@ from mwalimu.data.readers import to_record
 from mwalimu.data.record import Record
 from mwalimu.errors import BudgetReached, ConfigError, DataError
 from mwalimu.pipeline import Pipeline
+from mwalimu.run import fingerprint
 
 SHARE = 10  # of the prompts one part a round, unless the config says otherwise
 
@@ -146,8 +147,10 @@ class _Rounds:
         self.book.choose(number, kept, cut=True)
 
     def _measure(self, number: int, pipeline: Pipeline) -> None:
-        scores = self._look().scores(_graded(pipeline), self._told(number, "is graded"))
-        point = Point(len(self.book.bought(number + 1)), tuple(scores))
+        rows = _graded(pipeline)
+        scores = self._look().scores(rows, self._told(number, "is graded"))
+        graded = fingerprint([row.id for row in rows])
+        point = Point(len(self.book.bought(number + 1)), tuple(scores), graded=graded)
         draws = self.start.asked.generate.samples
         self.book.measure(number, point, Paid.of(pipeline.run, draws=draws))
 
