@@ -1,10 +1,10 @@
 """Finished stages that one run folder takes over from another."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from mwalimu.pipeline import adopting
 from mwalimu.pipeline.adopting import adopt
 from mwalimu.run import Run
 
@@ -35,7 +35,7 @@ def test_a_disk_that_cannot_link_gets_copies(
     def refuse(*_: object) -> None:
         raise OSError("no links here")
 
-    monkeypatch.setattr(adopting.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     run, there = Run(tmp_path / "mine"), donor(tmp_path / "theirs")
     assert adopt(run, "generate", "w", [there])
     assert not run.path("generate/deep/train.jsonl").samefile(

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,6 +70,17 @@ def fsync_tree(folder: Path) -> None:
         with open(path, "rb") as handle:
             os.fsync(handle.fileno())
     fsync_folder(folder)
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """One file under two names where the disk can do that, else a copy; a link is followed.
+
+    For files that nobody writes to in their place.
+    """
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 @contextlib.contextmanager

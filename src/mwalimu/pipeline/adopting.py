@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
-from mwalimu.run import Run, fsync_folder
+from mwalimu.run import Run, fsync_folder, link_or_copy
 
 ADOPTABLE = ("prompts", "prepare", "generate", "curate", "signals")
 """Stages whose files are never written to again once they are published."""
@@ -27,18 +24,11 @@ def adopt(run: Run, stage: str, wanted: str, donors: Sequence[Run]) -> bool:
             continue
         files = [run.path(name) for name in state.files]
         for name, path in zip(state.files, files, strict=True):
-            _link(donor.path(name), path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            link_or_copy(donor.path(name), path)
         for folder in {path.parent for path in files}:
             fsync_folder(folder)
         run.finish(stage, wanted, files, state.summary)
         return True
     return False
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

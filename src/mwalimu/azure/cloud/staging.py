@@ -13,6 +13,7 @@ import yaml
 from mwalimu.config import Config, TeacherConfig, secrets_of
 from mwalimu.data.record import Json
 from mwalimu.errors import ConfigError
+from mwalimu.run import link_or_copy
 from mwalimu.teachers.http import is_loopback
 
 CONFIG_FILE = "distill.yaml"
@@ -35,9 +36,9 @@ def stage(config: Config, folder: Path) -> None:
         target = folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, copy_function=_link_or_copy)
+            shutil.copytree(source, target, copy_function=link_or_copy)
         elif source.is_file():
-            _link_or_copy(str(source), str(target))
+            link_or_copy(source, target)
         else:
             raise ConfigError("no such file", where=str(source), fix="check the path")
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
@@ -111,11 +112,3 @@ def _suffix(file: Path) -> str:
     """What a reader goes by, such as .jsonl or .csv.gz."""
     suffixes = "".join(file.suffixes[-2:] if file.suffix == ".gz" else file.suffixes[-1:])
     return "".join(c for c in suffixes if c.isascii() and (c.isalnum() or c == "."))
-
-
-def _link_or_copy(source: str, target: str) -> str:
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from mwalimu.data.loading import BASE_FILE, base_of
 from mwalimu.jobs.records import RegisteredModel
 from mwalimu.jobs.store.models import ModelStore
 from mwalimu.jobs.workspace import Workspace
-from mwalimu.run import Run, disk_errors, fsync_folder, write_json
+from mwalimu.run import Run, disk_errors, fsync_folder, link_or_copy, write_json
 
 
 def register_student(
@@ -83,17 +82,10 @@ def keep(source: Path, kept: Path) -> None:
     do that: whoever writes there puts a new file in the old one's place."""
     making = kept.with_name(f".{kept.name}.making")
     shutil.rmtree(making, ignore_errors=True)
-    shutil.copytree(source, making, copy_function=_link_or_copy)
+    shutil.copytree(source, making, copy_function=link_or_copy)
     if (source / BASE_FILE).exists():
         facts = json.loads((source / BASE_FILE).read_bytes())
         write_json(making / BASE_FILE, facts | {"model": base_of(source)["model"]})
     fsync_folder(making)
     making.rename(kept)
     fsync_folder(kept.parent)
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target)
