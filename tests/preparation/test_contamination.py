@@ -14,6 +14,7 @@ from mwalimu.preparation.contamination import (
     overlap_grams,
     own_rows,
 )
+from tests import figures
 from tests.preparation.planted import record, rewritten, sentence, sentences
 
 HELD_OUT, CLEAN = 1000, 10_000
@@ -58,15 +59,17 @@ def test_thirteen_words_of_a_test_row_within_new_ones_are_found(tmp_path: Path) 
         less.append(f"{sentence(rng)} {' '.join(words[at : at + OVERLAP_WORDS - 1])} end")
     found = kinds(planted, dataset(tmp_path, texts))
     recall = found.count("overlap") / HELD_OUT
-    print(f"recall {recall:.2%} of {HELD_OUT} runs of 13 words")
     assert recall >= 0.99
     assert kinds(less, dataset(tmp_path, texts)).count("overlap") == 0
+    missed = HELD_OUT - found.count("overlap")
+    figures.record("R15", "thirteen words in a row", tried=HELD_OUT, failed=missed, seed=2)
 
 
 def test_clean_rows_are_left_alone(tmp_path: Path) -> None:
     found = kinds(sentences(CLEAN, seed=3), dataset(tmp_path, sentences(HELD_OUT)))
-    print(f"{CLEAN - found.count('')} of {CLEAN} clean rows are found")
-    assert CLEAN - found.count("") <= CLEAN / 1000
+    wronged = CLEAN - found.count("")
+    assert wronged <= CLEAN / 1000
+    figures.record("R15", "clean rows", tried=CLEAN, failed=wronged, seed=3)
 
 
 def test_a_template_and_a_system_prompt_are_no_contamination(tmp_path: Path) -> None:

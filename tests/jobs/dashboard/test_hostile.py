@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from mwalimu.jobs.records import Role
+from tests.figures import record
 from tests.jobs.dashboard import seeding
 from tests.jobs.dashboard.browsing import WATCH, expect
 from tests.jobs.dashboard.conftest import Opener
@@ -84,6 +85,7 @@ def test_none_runs_on_any_page_of_a_job(hostile: Running, opened: Opener) -> Non
             assert page.locator("main img, main script, main iframe, main object").count() == 0
         expect(page.locator("main")).to_contain_text(group[0].split("\n")[0][:40])
         tab.require_clean()
+    record("R23", "payloads in every text of a job", tried=len(PAYLOADS))
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,7 @@ def test_none_runs_from_the_address(here: Running, opened: Opener) -> None:
     assert (tab.ran, tab.violations, tab.strayed) == ([], [], [])
     assert all("status of 4" in line for line in tab.console)
     tab.console.clear()
+    record("R23", "payloads in the address", tried=len(PAYLOADS))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from mwalimu.jobs.http.access import OPEN, ROLES, GuardedRoute
 from mwalimu.jobs.http.app import create_app
 from mwalimu.jobs.records import Role
+from tests.figures import record
 from tests.jobs.service import Running, running
 
 LOWER = {
@@ -98,8 +99,8 @@ def test_every_operation_of_the_application_is_refused_to_whoever_may_not(
             assert answer.status_code in wanted, f"{method} {path} lets {who} in: {answer.text}"
             assert answer.status_code == 400 or set(answer.json()) == {"error"}
             refused += 1
-    print(f"{refused} refused")
     assert refused > 500
+    record("R19", "routes x who may not", tried=refused)
     assert {(m, p) for m, p in operations(app)} == OPEN | set(ROLES)
 
 

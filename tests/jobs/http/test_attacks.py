@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mwalimu.jobs.records import Role
+from tests.figures import record
 from tests.jobs.http.attacks import ADDRESSES, MODELS, PATHS, REFERENCES
 from tests.jobs.http.configs import CALLED, FILES, GOOD, NAMED, ROWS, SECRET, written
 from tests.jobs.service import Running
@@ -74,8 +75,8 @@ def test_no_text_of_a_config_leads_anywhere(guarded: Running, canary: Canary) ->
             assert answer.headers["content-type"] == "application/json"
             tried += 1
         assert len(client.get("/v1/jobs", params={"limit": 500}).json()["jobs"]) == jobs
-    print(f"{tried} configs refused")
     assert canary.calls == 0 and before_and_after(guarded) == before
+    record("R20", "texts of a config", tried=tried)
 
 
 def _each(keys: tuple[str, ...], texts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -135,8 +136,8 @@ def test_no_name_in_a_request_leads_anywhere(guarded: Running) -> None:
             answer = client.post("/v1/jobs", json={"config": GOOD, "name": text})
             assert answer.status_code == 400 or text in PLAIN, f"{text!r}: {answer.text}"
             tried += 2
-    print(f"{tried} requests refused")
     assert before_and_after(guarded) == before
+    record("R20", "names in requests", tried=tried)
 
 
 ALLOWED = (201, 307, 400, 404, 405, 414)

@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 
 from mwalimu.jobs.http.access import ROLES
 from mwalimu.jobs.records import Role
+from tests.figures import record
 from tests.jobs.service import Running, running
 
 LONG = bool(os.environ.get("MWALIMU_LONG"))
@@ -87,3 +88,4 @@ def test_every_answer_is_one_of_those_that_the_document_names(
 
     with suppress(Unsatisfiable):  # nothing about it can be wrong
         holds()
+    record("R18", "operations x good and bad requests", tried=1, note=f"{EXAMPLES} examples each")

@@ -20,7 +20,14 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from mwalimu.errors import MwalimuError
 from mwalimu.jobs.records import Lease, Role, Spec
@@ -29,6 +36,7 @@ from mwalimu.jobs.settings import Quota, Quotas
 from mwalimu.jobs.states import State
 from mwalimu.jobs.store.job_store import JobStore
 from mwalimu.jobs.store.tokens import TokenStore
+from tests.figures import record
 from tests.jobs.clock import Clock
 from tests.jobs.queue_model import LEGAL, STEPS, Limits, QueueModel
 
@@ -361,10 +369,15 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.store.standing(owner)[1].usd == self.model.usd(owner)
 
 
-StoreMachine.TestCase.settings = settings(
-    max_examples=2000 if LONG else 60,
-    stateful_step_count=50,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-test_the_store_is_its_model = StoreMachine.TestCase
+SEQUENCES = 2000 if LONG else 60
+
+
+def test_the_store_is_its_model() -> None:
+    checked = settings(
+        max_examples=SEQUENCES,
+        stateful_step_count=50,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(StoreMachine, settings=checked)
+    record("R17", "sequences of 50 steps on the store", tried=SEQUENCES)

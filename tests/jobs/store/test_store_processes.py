@@ -15,6 +15,7 @@ from mwalimu.jobs.records import Spec
 from mwalimu.jobs.states import State
 from mwalimu.jobs.store.job_store import JobStore
 from tests.command import processes
+from tests.figures import record
 from tests.jobs import hammer
 from tests.jobs.queue_model import LEGAL
 
@@ -73,7 +74,8 @@ def test_nothing_is_lost_or_held_twice_when_workers_are_killed(tmp_path: Path) -
         assert set(moves) <= LEGAL
         assert all(one[1] == other[0] for one, other in pairwise(moves))
         assert [state for _, state in moves].count("Completed") == 1
-    print(f"{KILLS} kills, {taken_back} of them with a job in hand")
+    note = f"{taken_back} of them with a job in hand"
+    record("R17", "kills of workers on the store", tried=KILLS, note=note)
 
 
 def _until_it_works(store: JobStore, slot: str) -> None:

@@ -28,6 +28,7 @@ from mwalimu.jobs.states import State
 from mwalimu.jobs.store.job_store import JobStore
 from mwalimu.jobs.workers.holding import holder
 from mwalimu.jobs.workspace import Workspace
+from tests.figures import record
 from tests.jobs.labour import LEASE_S, PROGRAM, store_of
 from tests.jobs.waiting import wait_for
 
@@ -102,9 +103,10 @@ def test_nothing_is_lost_doubled_or_stuck(workspace: Workspace) -> None:
         assert_done_once(lines[name])
     ups = [(line["time"], server.ended.get(line["pid"], math.inf)) for line in lines["server"]]
     longest = max(stands_still(store, name, lines[name], ups) for name in names)
-    print(f"{dict(kills)}; with a server, none stood still for longer than {longest:.2f} s")
     assert longest < LEASE_S + ROUND_S
     assert store.leases() == []
+    note = f"{dict(kills)}; with a server, none stood still for longer than {longest:.2f} s"
+    record("R17", "kills of servers and workers", tried=sum(kills.values()), seed=1, note=note)
 
 
 def evidence(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
