@@ -161,6 +161,21 @@ def exclusive(folder: Path, what: str, *, wait: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process is in `exclusive` of the folder now."""
+    try:
+        descriptor = os.open(folder / ".lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def fingerprint(value: Any) -> str:
     """SHA-256 of the canonical JSON of `value`: what a stage's result depends on."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)

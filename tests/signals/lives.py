@@ -71,11 +71,11 @@ def kill_at(last: int) -> None:
 
         return wrapped
 
-    def open_halting(path: Path, mode: str) -> Any:
+    def open_halting(path: Path, mode: str, **named: Any) -> Any:
         if "w" not in mode:
-            return open(path, mode)
+            return open(path, mode, **named)
         step()
-        return Halting(open(path, mode), step)
+        return Halting(open(path, mode, **named), step)
 
     run.open = open_halting  # type: ignore[attr-defined]
     for name in ("replace", "fsync", "unlink"):

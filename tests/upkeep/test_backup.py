@@ -39,6 +39,7 @@ def test_it_is_taken_while_both_are_written(tmp_path: Path) -> None:
                 publish(run, "curate", "train.jsonl", text=b"%d\n" % number)
                 opened.put([Stored(f"{number:064x}", Cost(), b"answer %d" % number)])
                 number += 1
+                stop.wait(0.02)
 
     writer = threading.Thread(target=write)
     writer.start()

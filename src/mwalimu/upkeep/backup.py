@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from mwalimu.errors import RunError
-from mwalimu.run import Run, disk_errors, fsync_folder, fsync_tree, sha256_file, write_json
+from mwalimu.run import (
+    Run,
+    disk_errors,
+    fsync_folder,
+    fsync_tree,
+    is_held,
+    sha256_file,
+    write_json,
+)
 from mwalimu.synthesis.store import SEGMENT, has_answers, open_for_reading
 
-_TRIES = 5
+_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 
 
 class _Changed(Exception):
@@ -47,8 +56,10 @@ def back_up(root: Path, answers: Path | None, target: Path) -> int:
 
 
 def _copy_run(root: Path, copy: Path) -> None:
-    for _ in range(_TRIES):
+    """Again, after a moment, while a command that works there may be publishing."""
+    for pause_s in _PAUSES_S:
         shutil.rmtree(copy, ignore_errors=True)
+        working = is_held(root)
         with suppress(_Changed):
             manifest = Run(root).manifest
             for stage in manifest["stages"].values():
@@ -57,6 +68,9 @@ def _copy_run(root: Path, copy: Path) -> None:
             _copy_unlisted(root, copy)
             write_json(copy / "run.json", manifest)
             return
+        if not working:
+            break
+        time.sleep(pause_s)
     raise RunError(
         "its files are not what its manifest says",
         where=str(root),

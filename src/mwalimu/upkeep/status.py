@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mwalimu.errors import RunError
-from mwalimu.run import STAGES, Run
+from mwalimu.run import STAGES, Run, is_held
 from mwalimu.synthesis.index import StoredKeys
 
 _SHOWN = 4  # figures of a finished stage's summary
@@ -26,7 +24,7 @@ def status(root: Path, answers: Path) -> Iterator[str]:
     """
     if not (root / "run.json").is_file():
         raise RunError("is no run folder", where=str(root), fix="check the path")
-    run, working = Run(root), _is_held(root)
+    run, working = Run(root), is_held(root)
     config = run.manifest.get("config") or {}
     done = run.manifest["stages"]
     ahead = [name for name in _asked(config) if name not in done]
@@ -45,21 +43,6 @@ def _in_words(ahead: list[str], working: bool) -> str:
     if working:
         return "a command works in it now"
     return "stopped; run the same command again to go on" if ahead else "finished"
-
-
-def _is_held(root: Path) -> bool:
-    """Whether a command holds the folder: its lock ends with it, however that ends."""
-    try:
-        descriptor = os.open(root / ".lock", os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _asked(config: Mapping[str, Any]) -> list[str]:
