@@ -15,7 +15,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -180,6 +180,24 @@ def fingerprint(value: Any) -> str:
     """SHA-256 of the canonical JSON of `value`: what a stage's result depends on."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(f"v{FORMAT_VERSION}:{text}".encode()).hexdigest()
+
+
+def asked_stages(config: Mapping[str, Any]) -> list[str]:
+    """Those that `mwalimu run` goes through with this plain config, in order."""
+    wanted = {"generate", "curate", "finetune", "report"}
+    wanted |= {"prompts"} if config.get("prompts") else set()
+    wanted |= {"evaluate"} if (config.get("data") or {}).get("test") else set()
+    wanted |= {"export"} if (config.get("export") or {}).get("targets") else set()
+    return [name for name in STAGES if name in wanted]
+
+
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """Of a growing file, those that are written to their end; none of one that is not there."""
+    try:
+        with open(path, "rb") as handle:
+            yield from (line for line in handle if line.endswith(b"\n"))
+    except FileNotFoundError:
+        return
 
 
 @dataclass(frozen=True, slots=True)

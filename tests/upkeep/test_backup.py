@@ -120,3 +120,9 @@ def test_no_folder_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
     with pytest.raises(RunError, match="exists"):
         back_up(run.root, None, tmp_path / "copy")
+
+
+def test_what_is_no_run_is_not_copied(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run folder"):
+        back_up(tmp_path / "typo", None, tmp_path / "copy")
+    assert os.listdir(tmp_path) == []

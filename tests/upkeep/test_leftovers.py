@@ -66,3 +66,11 @@ def test_a_link_goes_and_not_what_it_points_to(tmp_path: Path) -> None:
     (tmp_path / "run" / ".student.tmp").symlink_to(kept)
     repair(tmp_path / "run")
     assert (kept / "file").exists() and not (tmp_path / "run" / ".student.tmp").is_symlink()
+
+
+def test_a_folder_that_is_no_run_is_refused_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run folder"):
+        repair(tmp_path / "typo")
+    with pytest.raises(RunError, match="no run folder"):
+        collect_garbage(tmp_path / "typo", arms=False, dry=False)
+    assert not (tmp_path / "typo").exists()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from mwalimu.report.examples import Rows
 from mwalimu.report.facts import rows_of
 from mwalimu.report.funnel import funnel
 from mwalimu.report.wording import DISTILLED
-from mwalimu.run import STAGES, Run, StageState
+from mwalimu.run import STAGES, Run, StageState, asked_stages, whole_lines
 
 METRICS = "finetune/metrics.jsonl"
 LINES = 5000  # of metrics.jsonl at once
@@ -116,7 +116,7 @@ class Results:
 
     def metrics(self, after: int) -> tuple[list[Json], int]:
         """The lines from number `after` on, at most LINES, and the number of the next one."""
-        lines = islice(_whole_lines(self.run.path(METRICS)), after, after + LINES)
+        lines = islice(whole_lines(self.run.path(METRICS)), after, after + LINES)
         found = [json.loads(line) for line in lines]
         return found, after + len(found)
 
@@ -178,13 +178,7 @@ def comparison(sides: Sequence[Results], configs: Sequence[Json]) -> Json:
 
 
 def _asked_for(job: Job) -> set[str]:
-    config = job.spec.config
-    if job.spec.kind == "evaluation":
-        return {"evaluate"}
-    wanted = {"generate", "curate", "finetune", "report"}
-    wanted |= {"prompts"} if config.get("prompts") else set()
-    wanted |= {"evaluate"} if (config.get("data") or {}).get("test") else set()
-    return wanted | ({"export"} if (config.get("export") or {}).get("targets") else set())
+    return {"evaluate"} if job.spec.kind == "evaluation" else set(asked_stages(job.spec.config))
 
 
 def _step(name: str, state: str, heard: Sequence[Event], done: StageState | None) -> Json:
@@ -209,12 +203,3 @@ def _plain(value: Any) -> bool:
 
 def _predictions(arm: str) -> str:
     return f"evaluate/predictions/{arm}.jsonl"
-
-
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    """Those that are written to their end."""
-    try:
-        with open(path, "rb") as handle:
-            yield from (line for line in handle if line.endswith(b"\n"))
-    except FileNotFoundError:
-        return

@@ -12,10 +12,10 @@ from mwalimu.config import TeacherConfig
 from mwalimu.data.batched_generation import Answer, generate_batch
 from mwalimu.data.context import context_of
 from mwalimu.data.kept import draw_key
-from mwalimu.data.loading import CannotLoad, load_causal_lm
+from mwalimu.data.loading import load_causal_lm
 from mwalimu.data.tokenize import end_of_turn_id
-from mwalimu.errors import UnknownTeacherModel
 from mwalimu.teachers.base import Capabilities, Request, Sampling
+from mwalimu.teachers.loading import as_teacher
 from mwalimu.teachers.on_machine import TOP_LOGPROBS, OnMachineTeacher, asking_tokenizer, seed_of
 
 
@@ -35,14 +35,7 @@ class LocalTeacher(OnMachineTeacher):
 
     def _load(self) -> None:
         name = self.config.model
-        try:
-            self._model, tokenizer = load_causal_lm(name)
-        except CannotLoad as error:
-            raise UnknownTeacherModel(
-                f"cannot be loaded as a teacher ({error})",
-                where=name,
-                fix="name a transformers folder or a hub id in teacher.model",
-            ) from None
+        self._model, tokenizer = as_teacher(load_causal_lm, name)
         self._tokenizer = asking_tokenizer(tokenizer, name)
 
     def _context(self) -> int:

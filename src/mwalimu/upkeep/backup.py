@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mwalimu.errors import RunError
 from mwalimu.run import (
-    Run,
     disk_errors,
     fsync_folder,
     fsync_tree,
@@ -18,6 +17,7 @@ from mwalimu.run import (
     write_json,
 )
 from mwalimu.synthesis.store import SEGMENT, has_answers, open_for_reading
+from mwalimu.upkeep.folders import existing
 
 _PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 
@@ -34,7 +34,7 @@ def back_up(root: Path, answers: Path | None, target: Path) -> int:
     began: they only ever grow, and a torn end is cut when the copy is opened.
 
     Raises:
-        RunError: `target` exists, or the run's own files are not what its manifest says.
+        RunError: `target` exists, `root` is no run folder, or is not what its manifest says.
         DiskFull: nothing of the copy stays.
     """
     if target.exists():
@@ -61,7 +61,7 @@ def _copy_run(root: Path, copy: Path) -> None:
         shutil.rmtree(copy, ignore_errors=True)
         working = is_held(root)
         with suppress(_Changed):
-            manifest = Run(root).manifest
+            manifest = existing(root).manifest
             for stage in manifest["stages"].values():
                 for file, digest in stage["files"].items():
                     _copy_file(root / file, copy / file, digest)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mwalimu.errors import RunError
-from mwalimu.run import STAGES, Run, StageState, sha256_file
+from mwalimu.run import STAGES, StageState, sha256_file
 from mwalimu.signals.checks import verify as verify_signals
 from mwalimu.synthesis.checking import check_store
+from mwalimu.upkeep.folders import existing
 from mwalimu.upkeep.leftovers import leftovers
 
 
@@ -27,9 +28,7 @@ def check_run(root: Path) -> Iterator[Line]:
     Raises:
         RunError: there is no manifest, or it cannot be read.
     """
-    if not (root / "run.json").is_file():
-        raise RunError("is no run folder", where=str(root), fix="check the path")
-    run = Run(root)
+    run = existing(root)
     for name in STAGES:
         if (raw := run.manifest["stages"].get(name)) is not None:
             yield _stage(root, name, StageState(**raw))

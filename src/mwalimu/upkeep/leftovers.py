@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from mwalimu.run import Run, exclusive
+from mwalimu.upkeep.folders import existing
 
 _UNFINISHED = (".tmp", ".source", ".making")
 
@@ -44,6 +45,7 @@ def repair(root: Path) -> list[Path]:
     Raises:
         RunError: another process works in the run, or it is no run folder.
     """
+    existing(root)
     with exclusive(root, "run folder"):
         return _removed(leftovers(root))
 
@@ -52,8 +54,9 @@ def collect_garbage(root: Path, *, arms: bool, dry: bool) -> tuple[list[Path], i
     """Removes leftovers and what is spent, or with `dry` only finds it; paths and bytes.
 
     Raises:
-        RunError: another process works in the run, or its manifest cannot be read.
+        RunError: another process works in the run, or it is no run folder.
     """
+    existing(root)
     with exclusive(root, "run folder"):
         found = [*leftovers(root), *spent(root, arms=arms)]
         size = sum(map(_size, found))

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mwalimu.errors import RunError
-from mwalimu.run import STAGES, Run, is_held
+from mwalimu.run import STAGES, Run, asked_stages, is_held, whole_lines
 from mwalimu.synthesis.index import StoredKeys
+from mwalimu.upkeep.folders import existing
 
 _SHOWN = 4  # figures of a finished stage's summary
 
@@ -22,12 +22,10 @@ def status(root: Path, answers: Path) -> Iterator[str]:
     Raises:
         RunError: there is no manifest, or it cannot be read.
     """
-    if not (root / "run.json").is_file():
-        raise RunError("is no run folder", where=str(root), fix="check the path")
-    run, working = Run(root), is_held(root)
+    run, working = existing(root), is_held(root)
     config = run.manifest.get("config") or {}
     done = run.manifest["stages"]
-    ahead = [name for name in _asked(config) if name not in done]
+    ahead = [name for name in asked_stages(config) if name not in done]
     yield f"{root}: {_in_words(ahead, working)}"
     for name in STAGES:
         if name in done:
@@ -43,15 +41,6 @@ def _in_words(ahead: list[str], working: bool) -> str:
     if working:
         return "a command works in it now"
     return "stopped; run the same command again to go on" if ahead else "finished"
-
-
-def _asked(config: Mapping[str, Any]) -> list[str]:
-    """The stages that `mwalimu run` goes through with this config, in order."""
-    wanted = {"generate", "curate", "finetune", "report"}
-    wanted |= {"prompts"} if config.get("prompts") else set()
-    wanted |= {"evaluate"} if (config.get("data") or {}).get("test") else set()
-    wanted |= {"export"} if (config.get("export") or {}).get("targets") else set()
-    return [name for name in STAGES if name in wanted]
 
 
 def _figures(summary: Mapping[str, Any]) -> str:
@@ -81,8 +70,8 @@ def _bought(run: Run, answers: Path) -> str:
 
 def _trained(metrics: Path, config: Mapping[str, Any]) -> str:
     newest: dict[str, Any] = {}  # the lines of steps and of validations have different keys
-    for line in _whole_lines(metrics):
-        newest |= line
+    for line in whole_lines(metrics):
+        newest |= json.loads(line)
     if "loss" not in newest:
         return ""
     epochs = (config.get("finetune") or {}).get("epochs", "?")
@@ -91,11 +80,3 @@ def _trained(metrics: Path, config: Mapping[str, Any]) -> str:
     if "validation_loss" in newest:
         said += f", validation {newest['validation_loss']:.4g}"
     return said
-
-
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with open(path, "rb") as handle:
-            yield from (json.loads(line) for line in handle if line.endswith(b"\n"))
-    except FileNotFoundError:
-        return

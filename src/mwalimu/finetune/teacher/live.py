@@ -21,10 +21,9 @@ import torch
 from mwalimu.data.byte_spans import align, byte_lengths, chunk_starts
 from mwalimu.data.collate import Batch, collate
 from mwalimu.data.context import context_of
-from mwalimu.data.loading import CannotLoad, load_causal_lm
+from mwalimu.data.loading import load_causal_lm
 from mwalimu.data.tokenize import Encoded, prepare_tokenizer
 from mwalimu.data.vocabulary import vocabulary_size
-from mwalimu.errors import UnknownTeacherModel
 from mwalimu.finetune.teacher.rows import JobRows, answer_of, with_answer
 from mwalimu.finetune.teacher.view import Needs, Starts, TeacherView
 from mwalimu.objectives.attention_tap import AttentionTap
@@ -34,6 +33,7 @@ from mwalimu.objectives.layers import HiddenTap
 from mwalimu.objectives.packing import Packing
 from mwalimu.objectives.targets import DenseTarget, LiveTarget, Target
 from mwalimu.objectives.token_logprobs import token_logprobs
+from mwalimu.teachers.loading import as_teacher
 
 Load = Callable[[str], tuple[Any, Any]]
 """A name to a model and its tokenizer; raises CannotLoad."""
@@ -57,14 +57,7 @@ class LiveTeacher:
     ) -> None:
         self.needs = needs
         self.rows = rows
-        try:
-            self.model, self.tokenizer = load(name)
-        except CannotLoad as error:
-            raise UnknownTeacherModel(
-                f"cannot be loaded as a teacher ({error})",
-                where=name,
-                fix="name a transformers folder or a hub id in teacher.model",
-            ) from None
+        self.model, self.tokenizer = as_teacher(load, name)
         prepare_tokenizer(self.tokenizer)
         self.model.to(device).requires_grad_(False).eval()
         if needs.attention:  # its maps are of the student's rows, which are padded then

@@ -8,7 +8,7 @@ Shapes: N target tokens of a batch, C of a chunk, V vocabulary, D draws, L layer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
@@ -21,12 +21,11 @@ from mwalimu.data.collate import Batch, collate
 from mwalimu.data.context import context_of
 from mwalimu.data.examples import Example
 from mwalimu.data.kept import Array, Arrays, Kept, uniforms
-from mwalimu.data.loading import CannotLoad, load_causal_lm, load_tokenizer
+from mwalimu.data.loading import load_causal_lm, load_tokenizer
 from mwalimu.data.longrope import rope_limit, sides
 from mwalimu.data.reduction import reduce
 from mwalimu.data.tokenize import Encoded, prepare_tokenizer
 from mwalimu.data.vocabulary import vocabulary_fingerprint, vocabulary_size
-from mwalimu.errors import UnknownTeacherModel
 from mwalimu.objectives.forward import Forward, States
 from mwalimu.objectives.head_gradients import chunks
 from mwalimu.objectives.layers import HiddenTap
@@ -50,6 +49,7 @@ from mwalimu.synthesis.capture.scoring import (
     key_of_draws,
     spelled_lengths,
 )
+from mwalimu.teachers.loading import as_teacher
 
 
 class LocalScorer:
@@ -80,7 +80,7 @@ class LocalScorer:
 
     @cached_property
     def model(self) -> Any:
-        return _loaded(load_causal_lm, self.name)[0]
+        return as_teacher(load_causal_lm, self.name)[0]
 
     @cached_property
     def forward(self) -> Forward:
@@ -181,17 +181,6 @@ class LocalScorer:
 
 def local_tokenizer(name: str) -> Any:
     """Of a model folder or a hub id, prepared. Raises UnknownTeacherModel."""
-    tokenizer = _loaded(load_tokenizer, name)
+    tokenizer = as_teacher(load_tokenizer, name)
     prepare_tokenizer(tokenizer)
     return tokenizer
-
-
-def _loaded(load: Callable[[str], Any], name: str) -> Any:
-    try:
-        return load(name)
-    except CannotLoad as error:
-        raise UnknownTeacherModel(
-            f"cannot be loaded as a teacher ({error})",
-            where=name,
-            fix="name a transformers folder or a hub id in teacher.model",
-        ) from None
