@@ -7,6 +7,7 @@ import json
 import mmap
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -68,7 +69,8 @@ class Phases:
 
 def kill(model: Path, folder: Path, job: dict[str, Any], kills: int, seed: int) -> None:
     """Leaves in `folder` report.json: kills by phase, how many left something half written (torn),
-    and what differed in the end."""
+    and what differed in the end. A training that ends before it was killed that often (chance, on a
+    busy machine) is compared, and another one goes on where it was to be killed."""
     torch.set_num_threads(1)
     phases = Phases()
     _keep_the_last_checkpoint()
@@ -85,6 +87,7 @@ def kill(model: Path, folder: Path, job: dict[str, Any], kills: int, seed: int) 
     rng = random.Random(seed)
     hit = dict.fromkeys((*PHASES, "between"), 0)
     lives, torn, killed = 0, 0, folder / "killed"
+    differ: list[str] = []
     while True:
         done = sum(hit.values())
         aim, visit = _aim(rng, done, kills, _progress(killed) / steps)
@@ -93,7 +96,11 @@ def kill(model: Path, folder: Path, job: dict[str, Any], kills: int, seed: int) 
         where = _one_life(lambda: train(model, killed, **job), phases, aim, visit, delay)
         lives += 1
         if where is None:
-            break
+            differ += _differences(folder / "whole", killed)
+            if done >= kills:
+                break
+            shutil.rmtree(killed)
+            continue
         hit[where] += 1
         torn += any(killed.rglob(".*.tmp")) or any(killed.rglob(".*.old"))
     report = {
@@ -103,7 +110,7 @@ def kill(model: Path, folder: Path, job: dict[str, Any], kills: int, seed: int) 
         "torn": torn,
         "steps": steps,
         "seconds": round(time.perf_counter() - start, 1),
-        "differ": _differences(folder / "whole", killed),
+        "differ": differ,
     }
     (folder / "report.json").write_text(json.dumps(report))
 
