@@ -261,7 +261,8 @@ class Run:
         state = StageState(**raw)
         for relative, digest in state.files.items():
             path = self.root / relative
-            if not path.is_file() or sha256_file(path) != digest:
+            # os.path's says False of names that no file can have, which a damaged manifest may hold
+            if not os.path.isfile(path) or sha256_file(path) != digest:
                 return None
         return state
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,8 @@ def read_mapping(path: Path, *, fix: str) -> dict[str, Any]:
         raise ConfigError(f"cannot be read ({error})", where=str(path)) from None
     except yaml.YAMLError as error:
         raise ConfigError(_yaml_problem(error), where=_yaml_place(path, error)) from None
+    except RecursionError:
+        raise ConfigError("is nested too deeply", where=str(path), fix=fix) from None
     if not isinstance(raw, dict):
         raise ConfigError("is not a mapping of settings", where=str(path), fix=fix)
     return raw
@@ -72,6 +75,8 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         raise ConfigError(
             f"the value {_yaml_problem(error)}", where=f"--set {key}", fix="quote it"
         ) from None
+    except RecursionError:
+        raise ConfigError("the value is nested too deeply", where=f"--set {key}") from None
 
 
 def put(raw: dict[str, Any], key: str, value: Any, *, where: str) -> None:
@@ -193,7 +198,7 @@ def _teacher(teacher: TeacherConfig | None, base: Path, key: str) -> TeacherConf
 def _model_path(model: str, base: Path) -> str:
     """A folder beside distill.yaml wins over a hub id of the same name."""
     folder = base / model
-    return str(folder) if folder.is_dir() else model
+    return str(folder) if os.path.isdir(folder) else model
 
 
 def config_error(error: ValidationError, where: str, top: type[BaseModel]) -> ConfigError:

@@ -6,6 +6,7 @@ An adapter's folder has what it adds to a base; BASE_FILE names that one.
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -148,7 +149,7 @@ def _load_with_adapter(folder: Path, trust_remote_code: bool) -> Any:
 
 
 def _options(name: str, trust_remote_code: bool) -> dict[str, Any]:
-    return {"local_files_only": Path(name).is_dir(), "trust_remote_code": trust_remote_code}
+    return {"local_files_only": os.path.isdir(name), "trust_remote_code": trust_remote_code}
 
 
 def in_one_line(error: BaseException) -> str:

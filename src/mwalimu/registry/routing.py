@@ -6,9 +6,9 @@ not made for, whatever the model is called there.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mwalimu.errors import ConfigError
@@ -192,7 +192,7 @@ def _identity(model: Model, name: str) -> str:
 
 
 def _is_folder(teacher: TeacherConfig) -> bool:
-    return Path(teacher.model).is_dir()
+    return os.path.isdir(teacher.model)
 
 
 def _fits(model: Model, word: str) -> bool:

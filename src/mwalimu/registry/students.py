@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from mwalimu.errors import ConfigError
 from mwalimu.registry.catalogue import Catalogue, Student, catalogue, loose
@@ -32,7 +32,7 @@ def resolve_student(model: str) -> str:
     Raises:
         ConfigError: it is like a name of the registry, and is none; suggests the nearest.
     """
-    if Path(model).is_dir():
+    if os.path.isdir(model):
         return model
     known = catalogue()
     found = known.find_student(model)

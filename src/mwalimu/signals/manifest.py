@@ -147,7 +147,7 @@ def read_manifest(folder: Path) -> Manifest:
         if found != FORMAT:
             raise ValueError(f"its format is {_shown(found)}, this version reads {FORMAT!r}")
         return _parsed(raw)
-    except (OSError, LookupError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
         raise RunError(
             f"is damaged, or not a manifest of signals ({_shown(error)})",
             where=str(path),

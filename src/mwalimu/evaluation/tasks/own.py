@@ -60,7 +60,7 @@ def load_tasks(path: Path | None) -> Tasks:
 def _from_yaml(path: Path) -> dict[str, Task]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         first = str(error).splitlines()[0]
         raise ConfigError(f"cannot be read ({first})", where=str(path), fix="mend it") from None
     if not isinstance(raw, dict) or not raw:

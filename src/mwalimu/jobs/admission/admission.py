@@ -7,6 +7,7 @@ field.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ class Shelf:
             raise ConfigError("is no kind of slot of this service", where="resource", fix=fix)
 
     def holds(self, name: str) -> bool:
-        return Path(name).exists() or (self.workspace.root / name).exists()
+        return os.path.exists(name) or os.path.exists(self.workspace.root / name)
 
     def dataset(self, reference: str) -> Path:
         """Raises Refusal."""
