@@ -96,6 +96,13 @@ def test_an_answer_is_as_described(document: Any) -> None:
     assert statuses[200] > EXAMPLES / 4 and set(statuses) <= {200, 400}, statuses
 
 
+def test_a_streamed_answer_is_as_described(document: Any) -> None:
+    operation = document["/v1/chat/completions"]["POST"]
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+    response = operation.Case(body=body, media_type="application/json").call_and_validate()
+    assert response.headers["content-type"][0].startswith("text/event-stream")
+
+
 def test_no_operation_is_left_out(document: Any) -> None:
     found = {(one.ok().path, one.ok().method.upper()) for one in document.get_all_operations()}
     assert found == set(OPERATIONS)

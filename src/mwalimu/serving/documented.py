@@ -67,8 +67,13 @@ _COMPLETION = _object(
 _MODEL = _object(id=_TEXT, object={"const": "model"}, created=_NUMBER, owned_by=_TEXT)
 
 
+_EVENT = _object(data=_TEXT)
+_KEY = {"text/event-stream": "itemSchema"}
+"""Of each event, as OpenAPI 3.2 has it; some readers of 3.1 take `schema` for that of one too."""
+
+
 def _responses(description: str, bodies: Mapping[str, Json], *problems: int) -> Responses:
-    good = {kind: {"schema": schema} for kind, schema in bodies.items()}
+    good = {kind: {_KEY.get(kind, "schema"): schema} for kind, schema in bodies.items()}
     bad = {"application/json": {"schema": _ERROR}}
     described: Responses = {200: {"description": description, "content": good}}
     return described | {
@@ -78,7 +83,7 @@ def _responses(description: str, bodies: Mapping[str, Json], *problems: int) -> 
 
 CHAT = _responses(
     "the answer: an object, or with `stream` server-sent events that end in [DONE]",
-    {"application/json": _COMPLETION, "text/event-stream": _TEXT},
+    {"application/json": _COMPLETION, "text/event-stream": _EVENT},
     *_WHAT,
 )
 MODELS = _responses(

@@ -28,8 +28,15 @@ def nothing() -> Responses:
     return _PROBLEMS | {204: {"description": "gone"}}
 
 
+_EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+
+
 def text(media_type: str, schema: Json | None = None) -> Responses:
-    content = {media_type: {"schema": schema or {"type": "string"}}}
+    """Of a stream of events `schema` is each event's, as OpenAPI 3.2 has it."""
+    if media_type == "text/event-stream":
+        content = {media_type: {"itemSchema": schema or _EVENT}}
+    else:
+        content = {media_type: {"schema": schema or {"type": "string"}}}
     return _PROBLEMS | {200: {"content": content, "description": "as asked"}}
 
 
