@@ -43,7 +43,7 @@ class Echo(Worker):
     async def called(self, asked: Sequence[Numbered]) -> list[Numbered] | None:
         """As Ray calls it: what is under way fails when the worker dies."""
         self.calls.append([one.what for one in asked])
-        call = asyncio.ensure_future(self.exchange(asked))
+        self.last = call = asyncio.ensure_future(self.exchange(asked))
         await asyncio.wait((call, self.dead), return_when=asyncio.FIRST_COMPLETED)
         result: list[Numbered] | None = (self.dead if self.dead.done() else call).result()
         return result
@@ -142,25 +142,25 @@ def test_a_loss_is_told_once_and_tells_what_had_begun() -> None:
     with_line(work)
 
 
-def test_two_calls_that_fail_are_one_loss() -> None:
-    async def work(line: Line, worker: Echo, losses: list[str]) -> None:
-        await until_two_calls(line, worker)
-        worker.dead.set_exception(Gone())
-        await until(lambda: not line._calls)
-        assert losses == ["lost"]
+def test_two_calls_that_fail_are_one_loss_and_there_is_no_third() -> None:
+    async def never(asked: Sequence[Numbered]) -> list[Numbered] | None:
+        await asyncio.Event().wait()
+        return None
 
-    async def until_two_calls(line: Line, worker: Echo) -> None:
+    async def work(line: Line, worker: Echo, losses: list[str]) -> None:
         worker.exchange = never  # type: ignore[method-assign]
         asked = []
         for number in range(2):
             asked.append(line.ask(number))
             await until(lambda: len(worker.calls) == len(asked))
-        for future in asked:
-            future.add_done_callback(lambda one: one.exception())
-
-    async def never(asked: Sequence[Numbered]) -> list[Numbered] | None:
-        await asyncio.Event().wait()
-        return None
+        asked.append(line.ask(2))
+        await asyncio.sleep(5 * exchange.LINGER_S)
+        assert worker.calls == [[0], [1]]
+        worker.dead.set_exception(Gone())
+        errors = await asyncio.gather(*asked, return_exceptions=True)
+        await until(lambda: not line._calls)
+        assert losses == ["lost"]
+        assert [isinstance(e, TransientError) and e.ambiguous for e in errors] == [1, 1, 0]
 
     with_line(work)
 
@@ -198,6 +198,7 @@ def test_what_an_earlier_life_was_asked_is_nobodys_answer() -> None:
         line._lose("an answer was lost on its way")
         with pytest.raises(TransientError):
             await old
+        worker.last.cancel()
         after = Line(worker.called, (Gone,), lambda: None)
         worker.gates["old"].set()
         assert await after.ask("new") == "new"
