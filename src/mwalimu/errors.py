@@ -113,6 +113,10 @@ class SignalMismatch(RunError):
     pass
 
 
+class Misplaced(RunError):
+    """Nothing is wrong with the job: it cannot be done on this node of a cluster."""
+
+
 class TooFewAnswers(MwalimuError):
     exit_code = 9
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from mwalimu.config import ScaleConfig, holds_secrets
@@ -100,6 +100,22 @@ class Cluster:
             lost=(errors.RayActorError, errors.ObjectLostError, errors.WorkerCrashedError),
             away_s=away_s,
         )
+
+    def host(self, actor: type, need: Need) -> Callable[..., Any]:
+        """Makes actors of the class `actor` on whatever node has room, that Ray never makes again.
+
+        They wait where no node has room now.
+        """
+        self.workers(need)  # refuses what would wait for ever
+        made = self.ray.remote(actor).options(
+            num_cpus=need.cpus,
+            num_gpus=need.gpus,
+            max_concurrency=CALLS,
+            max_restarts=0,
+            scheduling_strategy="SPREAD",
+        )
+        make: Callable[..., Any] = made.remote
+        return make
 
 
 def require_no_secrets(config: Section) -> None:
