@@ -36,6 +36,11 @@ class Nodes:
         """With all its workers, as a power cut does."""
         self.cluster.remove_node(self.nodes.pop(0), allow_graceful=False)
 
+    def kill_node_of(self, raylet: int) -> None:
+        """The one whose raylet has this pid."""
+        number = next(n for n, node in enumerate(self.nodes) if raylet in _pids(node))
+        self.cluster.remove_node(self.nodes.pop(number), allow_graceful=False)
+
     def mend(self) -> None:
         """Another for each that was killed; Ray wants this from the main thread."""
         while len(self.nodes) < self.count:
@@ -52,6 +57,10 @@ class Nodes:
 
         ray.shutdown()
         self.cluster.shutdown()
+
+
+def _pids(node: Any) -> list[int]:
+    return [info.process.pid for infos in node.all_processes.values() for info in infos]
 
 
 def worker_pids() -> list[int]:

@@ -87,15 +87,7 @@ def kill_its_worker(nodes: Nodes, pid: int) -> None:
 
 
 def kill_its_node(nodes: Nodes, pid: int) -> None:
-    raylet = parent_of(parent_of(pid))
-    node = next(n for n in nodes.nodes if raylet in [p.pid for p in processes(n)])
-    nodes.nodes.remove(node)
-    nodes.cluster.remove_node(node, allow_graceful=False)
-
-
-def processes(node: Any) -> Iterator[Any]:
-    for infos in node.all_processes.values():
-        yield from (info.process for info in infos)
+    nodes.kill_node_of(parent_of(parent_of(pid)))
 
 
 @pytest.mark.parametrize("kill", [kill_its_worker, kill_its_node])
