@@ -120,6 +120,13 @@ def test_one_that_kills_its_worker_is_given_up(cluster: Cluster, tmp_path: Path)
     assert log.read_text() == "x" * (TRIES + 1)
 
 
+def test_one_that_cannot_begin_has_ended(cluster: Cluster) -> None:
+    events: queue.Queue[Any] = queue.Queue()
+    Hosted(cluster, WHOLE, Lines, 7, events.put)
+    ended = events.get(timeout=120)["ended"]
+    assert ended["code"] == 1 and ended["said"].startswith("TypeError: ")
+
+
 def test_what_no_node_can_hold_is_refused(cluster: Cluster) -> None:
     with pytest.raises(ConfigError, match="no node of 3 has 3 CPUs"):
         Told(cluster, "", need=Need(3, 0))

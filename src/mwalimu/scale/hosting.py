@@ -7,6 +7,7 @@ be told again.
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -86,15 +87,22 @@ class Hosted:
             self._actor.stop.remote()
 
     def _follow(self) -> None:
-        ended: Event | None = None
-        for _ in range(1 + TRIES):
-            if ended is None and not self._stopped.is_set():
-                ended = self._life()
-        if ended is None:
-            stopped = self._stopped.is_set()
-            said = "stopped" if stopped else f"its worker or node died {TRIES + 1} times"
-            ended = {"ended": {"code": STOPPED if stopped else -9, "said": said}}
+        try:
+            ended = self._lives()
+        except Exception as error:  # a bug, or a node that cannot even begin: somebody waits
+            said = (str(error).strip() or type(error).__name__).splitlines()[-1][:300]
+            ended = {"ended": {"code": 1, "said": said}}
         self.heard(ended)
+
+    def _lives(self) -> Event:
+        """The last event of all."""
+        for _ in range(1 + TRIES):
+            if (ended := self._life()) is not None:
+                return ended
+            if self._stopped.is_set():
+                return {"ended": {"code": STOPPED, "said": "stopped"}}
+        said = f"its worker or node died {TRIES + 1} times"
+        return {"ended": {"code": -signal.SIGKILL, "said": said}}
 
     def _life(self) -> Event | None:
         """Its last event; None where it was lost, or stopped before it began."""
