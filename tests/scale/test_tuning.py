@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from mwalimu.tuning.tune import tune
 from tests.jobs.waiting import wait_for
 from tests.scale.conftest import Nodes
 from tests.scale.made_up import MadeUp
+from tests.scale.test_hosting import parent_of
 from tests.tuning.jobs import Nowhere, drawn, job, search
 from tests.tuning.test_tune import written
 
@@ -94,20 +96,35 @@ def scaled(path: Path, nodes: Nodes, **tune: Any) -> Pipeline:
     return Pipeline(load_config(path), path.parent / "run", store=path.parent / "answers")
 
 
+def raylet_of(log: Path) -> list[int]:
+    """Of the trial whose process writes there, in a list; empty where none does."""
+    for entry in os.scandir("/proc"):
+        with suppress(OSError):
+            if os.path.samefile(f"/proc/{entry.name}/fd/2", log):
+                return [parent_of(parent_of(int(entry.name)))]
+    return []
+
+
 @TRAINS
-def test_a_real_search_outlives_a_node(nodes: Nodes, tmp_path: Path) -> None:
+def test_a_real_search_outlives_the_node_of_a_trial(nodes: Nodes, tmp_path: Path) -> None:
     """Students are trained and measured there; the chosen one's recipe is written."""
     nodes.mend()
-    pipeline = scaled(written(tmp_path), nodes, parallel=2, budget="4trials")
-    training = tmp_path / "run/tuning/trials/0001/finetune/metrics.jsonl"
-    killer = threading.Thread(target=lambda: (wait_for(training.exists), nodes.kill_node()))
+    pipeline = scaled(written(tmp_path), nodes, parallel=2, budget="3trials")
+    trial = tmp_path / "run/tuning/trials/0001"
+
+    def work() -> None:
+        wait_for((trial / "finetune").exists, 500)
+        (raylet,) = raylet_of(trial / "log.txt")
+        nodes.kill_node_of(raylet)
+
+    killer = threading.Thread(target=work)
     killer.start()
     found = tune(pipeline)
     killer.join()
     nodes.mend()
-    assert [trial.state in ("complete", "pruned") for trial in found.trials] == [True] * 4
-    assert not any(trial.why for trial in found.trials)
-    assert (tmp_path / "run" / "tuning" / "best.yaml").is_file()
+    assert all(one.state in ("complete", "pruned") and not one.why for one in found.trials)
+    assert len(found.trials) == 3 and (tmp_path / "run/tuning/best.yaml").is_file()
+    assert (trial / "log.txt").read_text().count("objective: 1/1") == 2
 
 
 @TRAINS

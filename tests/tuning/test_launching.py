@@ -1,11 +1,17 @@
 """A trial's process: what it tells, how it ends, how it is stopped."""
 
 import queue
+import sys
 from pathlib import Path
 from typing import Any
 
-from mwalimu.tuning.launching import InSubprocess
+import pytest
+
+from mwalimu.config import ScaleConfig
+from mwalimu.errors import MissingDependency
+from mwalimu.tuning.launching import InSubprocess, launch_of
 from mwalimu.tuning.trial import Order
+from tests.tuning.jobs import job
 
 
 def order(folder: Path) -> Order:
@@ -44,6 +50,16 @@ def test_one_that_cannot_even_read_its_order_has_ended(tmp_path: Path) -> None:
     running, events = started(tmp_path, "sys.stdin.close(); sys.exit('no')")
     assert events.get(timeout=60)["ended"]["code"] == 1
     running.stop()
+
+
+def test_without_a_cluster_trials_are_processes_of_this_machine() -> None:
+    assert launch_of(job()) is InSubprocess
+
+
+def test_with_ray_missing_a_search_over_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'mwalimu\[ray\]'"):
+        launch_of(job().model_copy(update={"scale": ScaleConfig(engine="ray")}))
 
 
 def test_an_order_goes_through_a_line() -> None:
