@@ -71,14 +71,22 @@ class Nodes:
 
 
 def worker_pids() -> list[int]:
-    """Of the processes that Ray calls by our actor's name."""
+    """Of the processes below this one that Ray calls by our actor's name."""
     found = []
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with suppress(OSError), open(f"/proc/{entry.name}/cmdline", "rb") as handle:
-                if handle.read().startswith(ACTOR):
+                if handle.read().startswith(ACTOR) and _is_below(int(entry.name)):
                     found.append(int(entry.name))
     return sorted(found)
+
+
+def _is_below(pid: int) -> bool:
+    """Not a worker of another cluster on this machine."""
+    while pid not in (0, os.getpid()):
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as handle:
+            pid = int(handle.read().rpartition(")")[2].split()[1])
+    return pid != 0
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
     python benchmarks/scale/ray_speed.py --out speed.json
 
-1. Throughput at 1, 2 and 4 nodes, one worker each with `--places` requests in flight, against a
-   mock teacher that answers after `--latency-ms`; as a share of so many times one node's.
-   Rates are those of the teacher's own ledger, without the start and the rest at the end.
+1. Throughput at 1, 2 and 4 nodes, one worker each with `--places` requests in flight, against mock
+   teachers that answer after each of `--latency-ms`; as a share of so many times one node's. Rates
+   are those of the teacher's own ledger, a line through its middle three fifths.
 2. Overhead: seconds of the driver's cores and of the wall per answer, with a teacher that answers
    at once, without Ray and with one worker, in turns. A worker's own seconds are not among them.
 """
@@ -30,14 +30,16 @@ from mwalimu.run import Run
 from mwalimu.scale.teacher import builder_of
 from mwalimu.synthesis.generate import generate
 
+SECONDS = 8  # of a run's answers, at least
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--places", type=int, default=8)
-    parser.add_argument("--latency-ms", type=float, default=200.0)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--latency-ms", type=float, nargs="+", default=[200.0, 1000.0])
+    parser.add_argument("--rounds", type=int, default=1, help="of which medians are told")
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--n", type=int, default=2000, help="rows of the smaller overhead run")
+    parser.add_argument("--n", type=int, default=1000, help="rows of the smaller overhead run")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -47,18 +49,23 @@ def main() -> None:
         args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
-def throughput(nodes: Nodes, args: argparse.Namespace) -> dict[int, float]:
+def throughput(nodes: Nodes, args: argparse.Namespace) -> dict[str, dict[int, float]]:
+    return {f"{ms:g} ms": linear(nodes, args, ms) for ms in args.latency_ms}
+
+
+def linear(nodes: Nodes, args: argparse.Namespace, latency_ms: float) -> dict[int, float]:
+    """Answers a second by the number of nodes."""
     rates: dict[int, list[float]] = {count: [] for count in args.nodes}
+    each = max(12, round(SECONDS * 1000 / latency_ms))  # answers at each place
     for _ in range(args.rounds):
         for count in args.nodes:
-            rows = 60 * count * args.places
-            rate = rate_of(rows, args.latency_ms, args.places, scale_of(nodes, count))
-            rates[count].append(rate)
+            scale, rows = scale_of(nodes, count), each * count * args.places
+            rates[count].append(rate_of(rows, latency_ms, args.places, scale))
     medians = {count: statistics.median(found) for count, found in rates.items()}
     one = medians[args.nodes[0]] / args.nodes[0]
     for count, rate in medians.items():
         print(
-            f"{count} nodes, {args.places} in flight each, {args.latency_ms:.0f} ms: "
+            f"{count} nodes, {args.places} in flight each, {latency_ms:.0f} ms: "
             f"{rate:.1f} answers/s, {rate / (count * one):.3f} of linear; all: "
             f"{', '.join(f'{found:.1f}' for found in rates[count])}",
             flush=True,
@@ -122,7 +129,7 @@ def rate_of(rows: int, latency_ms: float, places: int, scale: str) -> float:
             raise SystemExit(job.log())
         times = sorted(teacher.ledger()[1])
         middle = times[rows // 5 : rows - rows // 5]
-        return (len(middle) - 1) / (middle[-1] - middle[0])
+        return statistics.linear_regression(middle, range(len(middle))).slope
 
 
 PARTS = {"throughput": throughput, "overhead": overhead}

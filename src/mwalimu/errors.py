@@ -14,7 +14,8 @@ MwalimuError                    1
 │   └── OutOfMemory             6   of the GPU or the machine; the checkpoints are whole
 ├── DiskFull                    7   what is on disk is whole; free some space, run again
 ├── RunError                    8   the run folder does not fit the request, or was damaged
-│   └── SignalMismatch          8   a teacher's signals are of another teacher, tokenizer or text
+│   ├── SignalMismatch          8   a teacher's signals are of another teacher, tokenizer or text
+│   └── Misplaced               8   this node of a cluster lacks the run's folder, or our version
 ├── TooFewAnswers               9   the share of accepted answers is below generate.min_ok
 ├── MissingDependency          10   an optional package is needed
 ├── BudgetReached              11   a cap of the budget; what was bought is kept
@@ -110,6 +111,10 @@ class RunError(MwalimuError):
 
 
 class SignalMismatch(RunError):
+    pass
+
+
+class Misplaced(RunError):
     pass
 
 

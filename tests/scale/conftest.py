@@ -36,6 +36,11 @@ class Nodes:
         """With all its workers, as a power cut does."""
         self.cluster.remove_node(self.nodes.pop(0), allow_graceful=False)
 
+    def kill_node_of(self, raylet: int) -> None:
+        """The one whose raylet has this pid."""
+        number = next(n for n, node in enumerate(self.nodes) if raylet in _pids(node))
+        self.cluster.remove_node(self.nodes.pop(number), allow_graceful=False)
+
     def mend(self) -> None:
         """Another for each that was killed; Ray wants this from the main thread."""
         while len(self.nodes) < self.count:
@@ -54,15 +59,27 @@ class Nodes:
         self.cluster.shutdown()
 
 
+def _pids(node: Any) -> list[int]:
+    return [info.process.pid for infos in node.all_processes.values() for info in infos]
+
+
 def worker_pids() -> list[int]:
-    """Of the processes that Ray calls by the name of our actor."""
+    """Of the processes below this one that Ray calls by our actor's name."""
     found = []
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with suppress(OSError), open(f"/proc/{entry.name}/cmdline", "rb") as handle:
-                if handle.read().startswith(b"ray::TeacherWorker"):
+                if handle.read().startswith(b"ray::TeacherWorker") and _is_below(int(entry.name)):
                     found.append(int(entry.name))
-    return found
+    return sorted(found)
+
+
+def _is_below(pid: int) -> bool:
+    """Not a worker of another cluster on this machine."""
+    while pid not in (0, os.getpid()):
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as handle:
+            pid = int(handle.read().rpartition(")")[2].split()[1])
+    return pid != 0
 
 
 @pytest.fixture(scope="session")

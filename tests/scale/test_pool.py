@@ -10,6 +10,7 @@ import pytest
 
 from mwalimu.errors import ConfigError, TeacherRefusesKey, TeacherUnreachable
 from mwalimu.scale import pool as pool_module
+from mwalimu.scale.exchange import Worker
 from mwalimu.scale.pool import Pool
 from mwalimu.teachers.base import Reply, RowError, TransientError
 
@@ -26,38 +27,67 @@ class Remote:
         self.remote = call
 
 
+class Life(Worker):
+    """One life of an actor, real but for its teacher; `dead` ends whatever is under way in it."""
+
+    def __init__(self, actor: Actor) -> None:
+        super().__init__()
+        self.actor = actor
+        self.opened = False
+        self.dead: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_open(self) -> bool:
+        return self.opened
+
+    async def work(self, asked: Any) -> Any:
+        return await self.actor.answer()
+
+
 class Actor:
     """Opens as `opens` says, one item a try, the last again and again; answers with its number."""
 
     def __init__(self, number: int, opens: Sequence[Any] = (FACTS,)) -> None:
         self.number = number
         self.opens = list(opens)
-        self.opened = 0
+        self.opened = self.exchanges = 0
         self.answers: list[Any] = []
         self.under_way = self.most = 0
         self.gate = asyncio.Event()
         self.gate.set()
-        self.open, self.work = Remote(self._open), Remote(self._work)
+        self.life = Life(self)
+        self.open, self.exchange = Remote(self._open), Remote(self._exchange)
+
+    def made_again(self) -> None:
+        """As Ray does it; the driver hears of it only by what was under way."""
+        self.life, self.under_way = Life(self), 0
+
+    async def answer(self) -> Any:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await self.gate.wait()
+        self.under_way -= 1
+        found = self.answers.pop(0) if self.answers else [Reply(b"%d" % self.number)]
+        if isinstance(found, Lost):
+            self.life.dead.set_exception(found)
+            self.made_again()
+            await asyncio.Event().wait()
+        return found
 
     async def _open(self) -> Any:
         found = self.opens[min(self.opened, len(self.opens) - 1)]
         self.opened += 1
         await asyncio.sleep(0)
-        return _said(found)
+        if isinstance(found, Lost):
+            raise found
+        self.life.opened = not isinstance(found, Exception)
+        return found
 
-    async def _work(self, asked: Any) -> Any:
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
-        await self.gate.wait()
-        self.under_way -= 1
-        answer = self.answers.pop(0) if self.answers else [Reply(b"%d" % self.number)]
-        return _said(answer)
-
-
-def _said(found: Any) -> Any:
-    if isinstance(found, Lost):
-        raise found
-    return found
+    async def _exchange(self, asked: Any) -> Any:
+        self.exchanges += 1
+        dead, call = self.life.dead, asyncio.ensure_future(self.life.exchange(asked))
+        await asyncio.wait((call, dead), return_when=asyncio.FIRST_COMPLETED)
+        return (dead if dead.done() else call).result()
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +147,7 @@ def test_a_lost_worker_may_have_been_paid_and_comes_back() -> None:
     async def work(pool: Pool, actors: list[Actor]) -> None:
         await pool.open()
         (actor,) = actors
-        actor.answers = [Lost("node"), Lost("node")]
+        actor.answers = [Lost("node")]
         actor.gate.clear()
         calls = [asyncio.create_task(pool.call(ASKED)) for _ in range(2)]
         while actor.under_way < 2:
@@ -141,7 +171,7 @@ def test_the_others_go_on_while_one_cannot_come_back() -> None:
         results = await asyncio.gather(
             *(pool.call(ASKED) for _ in range(6)), return_exceptions=True
         )
-        assert sum(isinstance(one, TransientError) for one in results) == 1
+        assert 0 < sum(isinstance(one, TransientError) for one in results) <= 2  # its places
         for _ in range(20):
             assert (await pool.call(ASKED))[0].raw == b"1"
         assert actors[0].opened > 1
@@ -152,7 +182,7 @@ def test_the_others_go_on_while_one_cannot_come_back() -> None:
 def test_a_worker_made_again_unseen_was_not_asked() -> None:
     async def work(pool: Pool, actors: list[Actor]) -> None:
         await pool.open()
-        actors[0].answers = [None]
+        actors[0].made_again()
         with pytest.raises(TransientError) as caught:
             await pool.call(ASKED)
         assert not caught.value.ambiguous

@@ -47,8 +47,8 @@ def served(server: TeacherServer) -> dict[str, Any]:
     return {"model": "tiny", "base_url": server.url, "concurrency": CONCURRENCY}
 
 
-def life(nodes: Nodes, server: TeacherServer, folder: Path) -> subprocess.Popen[bytes]:
-    told = {"folder": str(folder), "teacher": served(server), "rows": ROWS, "scale": scale(nodes)}
+def life(where: dict[str, Any], server: TeacherServer, folder: Path) -> subprocess.Popen[bytes]:
+    told = {"folder": str(folder), "teacher": served(server), "rows": ROWS, "scale": where}
     command = [sys.executable, "-m", "tests.scale.driver", json.dumps(told)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
 
@@ -105,7 +105,7 @@ def test_a_killed_driver_goes_on_where_it_was(nodes: Nodes, tmp_path: Path) -> N
     with TeacherServer(latency_s=0.1) as server:
         wanted = live(tmp_path / "here", served(server), ROWS, "local")
         server.asked.clear()
-        driver = life(nodes, server, folder)
+        driver = life(scale(nodes), server, folder)
         wait_for(lambda: len(server.asked) > ROWS // 3)
         driver.kill()
         assert driver.wait() == -signal.SIGKILL
@@ -114,6 +114,32 @@ def test_a_killed_driver_goes_on_where_it_was(nodes: Nodes, tmp_path: Path) -> N
         assert live(folder, served(server), ROWS, scale(nodes)) == wanted
         assert len(server.asked) == ROWS
         assert server.asked.total() - ROWS <= opened
+
+
+def test_the_head_dies_and_another_cluster_goes_on(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray ends a driver whose head is gone; the same command goes on elsewhere."""
+    from ray.cluster_utils import Cluster
+
+    folder = tmp_path / "there"
+    first = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False}
+    )
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "2")  # Ray's own: 60
+    with TeacherServer(latency_s=0.2) as server:
+        wanted = live(tmp_path / "here", served(server), ROWS, "local")
+        server.asked.clear()
+        driver = life(scale(nodes) | {"address": str(first.address)}, server, folder)
+        wait_for(lambda: len(server.asked) > ROWS // 4)
+        first.head_node.kill_gcs_server(check_alive=False)
+        first.head_node.kill_raylet(check_alive=False)
+        assert driver.wait(120) == 1
+        assert 0 < len(server.asked) < ROWS
+        assert live(folder, served(server), ROWS, scale(nodes)) == wanted
+        assert len(server.asked) == ROWS
+        assert server.asked.total() - ROWS <= WORKERS * CONCURRENCY
+    first.shutdown()
 
 
 def test_a_request_that_kills_its_worker_is_given_up(nodes: Nodes, tmp_path: Path) -> None:

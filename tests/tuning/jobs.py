@@ -10,7 +10,7 @@ from mwalimu.config import Config, build_config
 from mwalimu.errors import MwalimuError
 from mwalimu.shipping.telling import told
 from mwalimu.tuning.budget import parse_budget
-from mwalimu.tuning.launching import Event
+from mwalimu.tuning.launching import Event, Launch
 from mwalimu.tuning.search import Place, Search
 from mwalimu.tuning.space import Space
 from mwalimu.tuning.study import open_study
@@ -106,7 +106,7 @@ class Stop:
 def search(
     root: Path,
     config: Config,
-    launch: Nowhere,
+    launch: Launch,
     *,
     budget: str = "12trials",
     said: list[str] | None = None,

@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
-from mwalimu.config import Config
-from mwalimu.errors import DiskFull, MwalimuError, NonFiniteLoss, StudentError
+from mwalimu.config import Config, ScaleConfig
+from mwalimu.errors import (
+    DiskFull,
+    Misplaced,
+    MissingDependency,
+    MwalimuError,
+    NonFiniteLoss,
+    StudentError,
+)
 from mwalimu.tuning.launching import Event
 from mwalimu.tuning.search import Search, shown
 from mwalimu.tuning.trial import Order
@@ -124,10 +131,22 @@ def test_what_is_wrong_with_the_recipe_as_written_ends_the_search(tmp_path: Path
     assert len(launch.orders) == 1
 
 
-def test_what_would_end_every_trial_ends_the_search(tmp_path: Path) -> None:
-    launch = Nowhere(broken_unless_written(DiskFull("no space left on the disk", where="x")))
+def test_a_trial_is_the_work_of_one_machine_and_has_no_mirror(tmp_path: Path) -> None:
+    scaled = job().model_copy(
+        update={"scale": ScaleConfig(engine="ray", mirror="s3://bucket/folder")}
+    )
+    launch = Nowhere()
+    search(tmp_path, scaled, launch, budget="2trials").run()
+    assert [Config.model_validate(one.config).scale for one in launch.orders] == [ScaleConfig()] * 2
+
+
+@pytest.mark.parametrize("kind", [DiskFull, Misplaced, MissingDependency])
+def test_what_would_end_every_trial_ends_the_search(
+    tmp_path: Path, kind: type[MwalimuError]
+) -> None:
+    launch = Nowhere(broken_unless_written(kind("no space left on the disk", where="x")))
     found = search(tmp_path, job(), launch)
-    with pytest.raises(DiskFull):
+    with pytest.raises(kind):
         found.run()
     assert states(found) == ["COMPLETE", "RUNNING"]  # it goes on when there is space
 
@@ -161,7 +180,7 @@ def test_when_time_is_up_what_is_under_way_stops_and_can_go_on(tmp_path: Path) -
     assert launch.stopped == ["0002"] and states(found) == ["COMPLETE", "COMPLETE", "RUNNING"]
     assert "the budget is spent" in said[-1]
     spent = found.spent()
-    assert spent.seconds >= 0.4 and spent.trials == 3
+    assert round(spent.seconds, 3) >= 0.4 and spent.trials == 3
     changes = drawn(found)[2][0]
     again = Nowhere()
     more = search(tmp_path, job(pruner="none"), again, budget="1h,4trials")

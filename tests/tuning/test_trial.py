@@ -1,13 +1,14 @@
 """A trial itself: what it may ask, what it takes over, what it tells."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mwalimu.config import Config, build_config
-from mwalimu.errors import BudgetReached
+from mwalimu.errors import BudgetReached, Misplaced
 from mwalimu.pipeline import Pipeline
 from mwalimu.tuning.measuring import read_rows, write_rows
 from mwalimu.tuning.trial import Order, Tail, run_trial
@@ -90,6 +91,17 @@ def test_a_recipe_that_needs_new_answers_is_refused_unless_it_may(
         assert sum(server.asked.values()) == asked
         run_trial(ordered(tmp_path, twice, allow_spend=True), lambda _: None)
         assert sum(server.asked.values()) > asked
+
+
+def test_a_node_that_is_not_of_the_search_is_told_before_anything(
+    tmp_path: Path, student: Path
+) -> None:
+    order = ordered(tmp_path, job(tmp_path, student, "http://127.0.0.1:1/v1"))
+    with pytest.raises(Misplaced, match="the folder of the search is not on node"):
+        run_trial(order, lambda _: None)
+    with pytest.raises(Misplaced, match=r"has mwalimu .*, the search 0\.0\.1"):
+        run_trial(replace(order, version="0.0.1"), lambda _: None)
+    assert not (tmp_path / "trial").exists()
 
 
 def test_it_is_told_of_each_validation_once_however_the_file_grows(tmp_path: Path) -> None:

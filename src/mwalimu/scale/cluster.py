@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from mwalimu.config import ScaleConfig, holds_secrets
 from mwalimu.config.section import Section
 from mwalimu.errors import ConfigError, MissingDependency
+from mwalimu.scale.exchange import AT_ONCE
 from mwalimu.scale.pool import Pool
 
-CALLS_BESIDE = 2  # of a worker, beside those at its places: it has to be asked to open meanwhile
+CALLS = AT_ONCE + 2  # of a worker at once: it may have to be asked to open meanwhile
 LOOPBACK_ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """At 0 the node's address is 127.0.0.1, on any system; Ray reads it when it is imported."""
 
@@ -85,7 +86,7 @@ class Cluster:
         actor = self.ray.remote(worker).options(
             num_cpus=need.cpus,
             num_gpus=need.gpus,
-            max_concurrency=places + CALLS_BESIDE,
+            max_concurrency=CALLS,
             max_restarts=-1,
             max_task_retries=0,
             scheduling_strategy="SPREAD",
@@ -99,6 +100,22 @@ class Cluster:
             lost=(errors.RayActorError, errors.ObjectLostError, errors.WorkerCrashedError),
             away_s=away_s,
         )
+
+    def host(self, actor: type, need: Need) -> Callable[..., Any]:
+        """Makes actors of the class `actor` on whatever node has room, that Ray never makes again.
+
+        They wait where no node has room now.
+        """
+        self.workers(need)  # refuses what would wait for ever
+        made = self.ray.remote(actor).options(
+            num_cpus=need.cpus,
+            num_gpus=need.gpus,
+            max_concurrency=CALLS,
+            max_restarts=0,
+            scheduling_strategy="SPREAD",
+        )
+        make: Callable[..., Any] = made.remote
+        return make
 
 
 def require_no_secrets(config: Section) -> None:

@@ -1,8 +1,9 @@
 """Workers on a cluster's nodes, as many places to ask at as they have, and what when one dies.
 
-A place is the right to have one call under way at one life of a worker. Free places queue; a call
-takes the first, so calls spread over all workers. When a worker dies its places lapse with it, and
-it gets new ones when Ray has made it again, on whatever node, and it is open.
+A place is the right to have one question under way at one life of a worker, which is a `Line`. Free
+places queue; a question takes the first, so they spread over all workers. When a worker dies its
+places lapse with it, and it gets new ones when Ray has made it again, on whatever node, and it is
+open.
 """
 
 from __future__ import annotations
@@ -10,26 +11,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 from mwalimu.errors import ConfigError, MwalimuError, TeacherUnreachable
+from mwalimu.scale.exchange import Line
 from mwalimu.teachers.base import TransientError
 
 PAUSE_S, PAUSE_CAP_S = 0.2, 5.0  # between two tries to open a worker
 HOPELESS = 8  # tries to open a worker before any was ever open
 
 
-class Place(NamedTuple):
-    worker: int
-    life: int
-
-
-OF_NOBODY = Place(0, -1)
-"""Wakes whoever waits for a place."""
-
-
 class Pool:
-    """`start` makes an actor with `open()`, which says facts, and `work(asked)` (see `worker.py`).
+    """`start` makes an actor: a `Worker` with `open()`, which says facts (see `worker.py`).
 
     The facts have to be those of every worker. `lost` are the errors that say that an actor is
     gone. `away_s`: how long a call waits for a place while no worker is there.
@@ -50,10 +44,11 @@ class Pool:
         self.places = places
         self.lost = lost
         self.away_s = away_s
-        self.lives = [0] * workers
+        self.workers = workers
         self.facts: Any = None
         self._actors: list[Any] = []
-        self._free: asyncio.Queue[Place] = asyncio.Queue()
+        self._lines: dict[int, Line] = {}  # of each worker its last
+        self._free: asyncio.Queue[Line | None] = asyncio.Queue()  # None wakes whoever waits
         self._opening: set[asyncio.Task[None]] = set()
         self._first: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._fatal: MwalimuError | None = None
@@ -65,27 +60,19 @@ class Pool:
             MwalimuError: what the first to say something says.
             TeacherUnreachable: the workers die before they are ready.
         """
-        self._actors = [self.start() for _ in self.lives]
-        for worker in range(len(self._actors)):
+        self._actors = [self.start() for _ in range(self.workers)]
+        for worker in range(self.workers):
             self._open_again(worker)
         return await self._first
 
     async def call(self, asked: Any) -> Any:
         """Raises TransientError when the worker dies meanwhile, and what it returns as an error."""
-        place = await self._place()
-        actor = self._actors[place.worker]
+        line = await self._place()
         try:
-            result = await actor.work.remote(asked)
-        except self.lost as error:
-            self._lose(place)
-            raise TransientError(f"its worker was lost ({_kind(error)})", ambiguous=True) from None
-        except BaseException:  # whoever waited was cancelled, or a bug of ours
-            self._free.put_nowait(place)
-            raise
-        if result is None:
-            self._lose(place)
-            raise TransientError("its worker was lost before it was asked")
-        self._free.put_nowait(place)
+            result = await line.ask(asked)
+        finally:
+            if not line.lapsed:
+                self._free.put_nowait(line)
         if isinstance(result, Exception):
             raise result
         return result
@@ -94,29 +81,25 @@ class Pool:
         for task in self._opening:
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
+        for line in self._lines.values():
+            await line.close()
         for actor in self._actors:
             with suppress(*self.lost):
                 self.kill(actor)
 
-    async def _place(self) -> Place:
+    async def _place(self) -> Line:
         """The first free one of a worker that still lives."""
         try:
             async with asyncio.timeout(self.away_s):
                 while True:
-                    place = await self._free.get()
+                    line = await self._free.get()
                     if self._fatal is not None:
-                        self._free.put_nowait(place)  # for the next who waits
+                        self._free.put_nowait(line)  # for the next who waits
                         raise self._fatal
-                    if place.life == self.lives[place.worker]:
-                        return place
+                    if line is not None and not line.lapsed:
+                        return line
         except TimeoutError:
             raise TransientError("no worker is there", unreachable=True) from None
-
-    def _lose(self, place: Place) -> None:
-        """Once a life, however many calls were under way in it."""
-        if place.life == self.lives[place.worker]:
-            self.lives[place.worker] += 1
-            self._open_again(place.worker)
 
     def _open_again(self, worker: int) -> None:
         task = asyncio.create_task(self._open(worker))
@@ -147,9 +130,11 @@ class Pool:
         if facts != self.facts:
             self._fail(_differs(self.facts, facts))
             return
-        place = Place(worker, self.lives[worker])
+        call = self._actors[worker].exchange.remote
+        line = Line(call, self.lost, partial(self._open_again, worker))
+        self._lines[worker] = line
         for _ in range(self.places):
-            self._free.put_nowait(place)
+            self._free.put_nowait(line)
         if not self._first.done():
             self._first.set_result(facts)
 
@@ -173,7 +158,7 @@ class Pool:
 
     def _fail(self, error: MwalimuError) -> None:
         self._fatal = error
-        self._free.put_nowait(OF_NOBODY)
+        self._free.put_nowait(None)
         if not self._first.done():
             self._first.set_exception(error)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from mwalimu.config import Config, needed_signals
 from mwalimu.data.examples import Example
 from mwalimu.errors import MwalimuError
+from mwalimu.scale.exchange import Worker
 from mwalimu.signals import Encoding, Identity
 from mwalimu.synthesis.capture.scorers import model_scorer
 from mwalimu.synthesis.capture.scoring import Result, Scorer
@@ -19,14 +20,20 @@ class ScorerFacts(NamedTuple):
     encodings: dict[str, Encoding]
 
 
-class ScoringWorker:
+class ScoringWorker(Worker):
     """As `TeacherWorker` is."""
 
     def __init__(self, config: Config) -> None:
+        super().__init__()
         self.config = config
         self.scorer: Scorer | None = None
 
+    @property
+    def is_open(self) -> bool:
+        return self.scorer is not None
+
     async def open(self) -> ScorerFacts | Exception:
+        self.forget()
         try:
             if self.scorer is None:
                 self.scorer = await asyncio.to_thread(model_scorer, self.config)
@@ -36,9 +43,8 @@ class ScoringWorker:
         except MwalimuError as error:
             return error
 
-    async def work(self, asked: Sequence[Example]) -> list[Result] | Exception | None:
-        if self.scorer is None:
-            return None
+    async def work(self, asked: Sequence[Example]) -> list[Result] | Exception:
+        assert self.scorer is not None
         try:
             return await asyncio.to_thread(self.scorer.score, asked)
         except MwalimuError as error:

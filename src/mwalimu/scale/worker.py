@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from mwalimu.config import TeacherConfig
 from mwalimu.errors import MwalimuError
+from mwalimu.scale.exchange import Worker
 from mwalimu.teachers.base import Reply, Request, RowError, Teacher, TransientError
 from mwalimu.teachers.factory import build_teacher
 
@@ -26,15 +27,19 @@ class TeacherFacts(NamedTuple):
         return cls(teacher.info.model, metadata.version("mwalimu"))
 
 
-class TeacherWorker:
-    """Ray may make it again, on another node, at any time: then it is not open."""
-
+class TeacherWorker(Worker):
     def __init__(self, config: TeacherConfig) -> None:
+        super().__init__()
         self.config = config
         self.teacher: Teacher | None = None
 
+    @property
+    def is_open(self) -> bool:
+        return self.teacher is not None
+
     async def open(self) -> TeacherFacts | Exception:
         """Loads and checks the teacher, once."""
+        self.forget()
         try:
             if self.teacher is None:
                 teacher = build_teacher(self.config)
@@ -44,10 +49,8 @@ class TeacherWorker:
         except MwalimuError as error:
             return error
 
-    async def work(self, asked: Sequence[Request]) -> Sequence[Reply] | Exception | None:
-        """None where it is not open: then nothing was sent."""
-        if self.teacher is None:
-            return None
+    async def work(self, asked: Sequence[Request]) -> Sequence[Reply] | Exception:
+        assert self.teacher is not None
         try:
             return await self.teacher.send(asked)
         except (TransientError, RowError, MwalimuError) as error:

@@ -6,11 +6,15 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from mwalimu.config import Config
+from mwalimu.scale.cluster import Cluster, Need, require_no_secrets
+from mwalimu.scale.hosting import Hosted
 from mwalimu.tuning.trial import Order
 
 PROGRAM = ("-m", "mwalimu.tuning.trial")
@@ -27,16 +31,33 @@ Launch = Callable[[Order, Callable[[Event], None]], Running]
 """Starts the trial of an order, and returns at once; its events come from another thread."""
 
 
+def launch_of(config: Config) -> Launch:
+    """Where trials run: on this machine, or on the nodes of the cluster.
+
+    Raises:
+        ConfigError, MissingDependency: as a `Cluster` does, or the config holds a key.
+    """
+    if config.scale.engine == "local":
+        return InSubprocess
+    require_no_secrets(config)
+    cluster = Cluster(config.scale)
+    need = Need(config.scale.cpus_per_worker, config.scale.gpus_per_worker)
+    cluster.workers(need)
+    return partial(Hosted, cluster, need, InSubprocess)
+
+
 class InSubprocess:
     """One trial in a process of this machine; what it prints is appended to `log.txt` there."""
 
-    def __init__(self, order: Order, heard: Callable[[Event], None]) -> None:
+    def __init__(
+        self, order: Order, heard: Callable[[Event], None], program: Sequence[str] = PROGRAM
+    ) -> None:
         self.heard = heard
         self.log = Path(order.folder) / "log.txt"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *PROGRAM],
+                [sys.executable, *program],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from mwalimu.config import BudgetConfig, Config, needed_signals
-from mwalimu.errors import BudgetReached, MwalimuError
+from mwalimu.errors import BudgetReached, Misplaced, MwalimuError
 from mwalimu.pipeline import Pipeline
 from mwalimu.progress import live_progress
 from mwalimu.run import Run, exclusive
@@ -35,7 +38,7 @@ class Order:
     """`config` is the recipe's, `folder` its run folder, `donors` run folders to take stages from.
 
     `rows` is the file of validation rows that decide; `stages` a folder whose lock lets one trial
-    at a time make what others then take over.
+    at a time make what others then take over. `version` is ours, where it was written.
     """
 
     config: dict[str, Any]
@@ -45,6 +48,7 @@ class Order:
     stages: str
     donors: tuple[str, ...]
     allow_spend: bool
+    version: str = field(default_factory=partial(metadata.version, "mwalimu"))
 
     def to_line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -52,6 +56,7 @@ class Order:
 
 def run_trial(order: Order, tell: Tell) -> None:
     """Tells `moment` at each validation of the training, and `done` with what was measured."""
+    _require_the_same_place(order)
     config = Config.model_validate(order.config)
     folder = Path(order.folder)
     with exclusive(folder, "trial", wait=True), live_progress() as show:
@@ -78,6 +83,23 @@ def run_trial(order: Order, tell: Tell) -> None:
             pipeline.config, pipeline.run, read_rows(Path(order.rows)), "validation", progress
         )
         tell({"done": found.to_json()})
+
+
+def _require_the_same_place(order: Order) -> None:
+    """Raises Misplaced: this is a node where the search cannot be gone on with."""
+    here = metadata.version("mwalimu")
+    if here != order.version:
+        raise Misplaced(
+            f"node {platform.node()} has mwalimu {here}, the search {order.version}",
+            where="scale",
+            fix="install the same version on all nodes",
+        )
+    if not Path(order.rows).is_file():
+        raise Misplaced(
+            f"the folder of the search is not on node {platform.node()}",
+            where=order.rows,
+            fix="keep the run on a file system that all nodes have at the same path",
+        )
 
 
 def before_training(pipeline: Pipeline, allow_spend: bool) -> None:

@@ -18,7 +18,7 @@ from mwalimu.synthesis.budget import Prices
 from mwalimu.teachers.base import Usage
 from mwalimu.tuning.budget import Budget, parse_budget
 from mwalimu.tuning.conclusion import Conclusion, conclude
-from mwalimu.tuning.launching import InSubprocess, Launch
+from mwalimu.tuning.launching import Launch, launch_of
 from mwalimu.tuning.measuring import read_rows, write_rows
 from mwalimu.tuning.search import Place, Search
 from mwalimu.tuning.space import Space
@@ -30,15 +30,17 @@ OUTSIDE_THE_SEARCH = {"budget", "parallel"}
 
 
 def tune(
-    pipeline: Pipeline, *, allow_spend: bool = False, launch: Launch = InSubprocess
+    pipeline: Pipeline, *, allow_spend: bool = False, launch: Launch | None = None
 ) -> Conclusion:
     """Searches in the run folder's `tuning/`, where an earlier search of the same job goes on.
 
     The teacher answers once, as the job itself asks; trials learn from that. `allow_spend` lets
-    them ask a teacher that costs, each under the config's own budget.
+    them ask a teacher that costs, each under the config's own budget. `launch` says where trials
+    run: without it as the section `scale` has it.
 
     Raises:
-        ConfigError: the budget or the space cannot be used, or there are no validation rows.
+        ConfigError: the budget, the space or the cluster cannot be used, or there are no validation
+            rows.
         RunError: another search is there, or no trial ended within the budget.
         MissingDependency: Optuna is not installed.
         MwalimuError: the recipe as it is written cannot be trained.
@@ -47,6 +49,7 @@ def tune(
     config = pipeline.asked
     budget = parse_budget(config.tune.budget)
     _require_sense(config, budget, allow_spend)
+    launch = launch or launch_of(config)
     _stage_one(pipeline)
     rows, graded_by = _validation(pipeline)
     place = Place(
@@ -142,7 +145,7 @@ def _fingerprint(config: Config, place: Place) -> str:
     files = [config.data.train, config.data.labelled]
     return fingerprint(
         {
-            "config": config.model_dump(mode="json", exclude={"tune", "budget", "export"}),
+            "config": config.model_dump(mode="json", exclude={"tune", "budget", "export", "scale"}),
             "tune": tune,
             "rows": sha256_file(place.rows),
             "student": model_hashes(config.student.model),

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file
 
 from mwalimu import api
 from mwalimu.config import load_config
 from mwalimu.run import Run
 from tests.finetune.jobs import SETTINGS, metrics, sums
-from tests.finetune.parallel.ranks import on_ranks
+from tests.finetune.parallel.ranks import SECONDS, on_ranks
+from tests.finetune.parallel.test_training import LOSSES, WEIGHTS
 from tests.finetune.parallel.work import command
 from tests.finetune.test_finetune import make_run
 
@@ -58,11 +60,11 @@ def test_other_verbs_are_for_one_process_and_errors_name_theirs(tmp_path: Path, 
         assert text.startswith(head + line) and text.count("\n") == 1
 
 
-def start(folder: Path, words: tuple[str, ...]) -> subprocess.Popen[str]:
+def start(folder: Path, words: tuple[str, ...], *, size: int = 2) -> subprocess.Popen[str]:
     torchrun = shutil.which("torchrun", path=Path(sys.executable).parent)
     assert torchrun is not None
     # Without the two dashes torchrun would take --run for an option of its own.
-    options = ["--standalone", "--nproc-per-node", "2", "-m", "mwalimu.cli", "--"]
+    options = ["--standalone", "--nproc-per-node", str(size), "-m", "mwalimu.cli", "--"]
     with open(folder / "said", "w", encoding="utf-8") as said:
         return subprocess.Popen(
             [torchrun, *options, *words],
@@ -88,6 +90,31 @@ def test_ctrl_c_under_torchrun_saves_the_last_whole_step(tmp_path: Path, tiny: P
     last = max(int(name.removeprefix("step-")) for name in saved)
     assert metrics(log.parent)[-1]["step"] == last >= 3
     assert f"told to stop: saves a checkpoint of step {last}" in said(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["ddp", "fsdp"])
+def test_four_processes_of_torchrun_give_what_one_gives(
+    tmp_path: Path, tiny: Path, way: str
+) -> None:
+    """By the real launcher and the real command: losses, and the published student."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "four").mkdir()
+    make_job(tmp_path / "one", tiny)
+    api.finetune(load_config(tmp_path / "one" / "distill.yaml"), tmp_path / "one" / "run")
+    process = start(tmp_path / "four", make_job(tmp_path / "four", tiny, parallel=way), size=4)
+    assert process.wait(SECONDS) == 0, said(tmp_path / "four")
+    one, four = (tmp_path / name / "run" / "finetune" for name in ("one", "four"))
+    expected, found = metrics(one), metrics(four)
+    assert [line["step"] for line in found] == [line["step"] for line in expected]
+    for key in ("loss", "validation_loss"):
+        values = [[line[key] for line in lines if key in line] for lines in (expected, found)]
+        assert values[0] and values[1] == pytest.approx(values[0], rel=LOSSES), key
+    weights = [load_file(place / "student" / "model.safetensors") for place in (one, four)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, tensor in weights[0].items():
+        apart = (weights[1][name].float() - tensor.float()).abs().max()
+        assert apart <= WEIGHTS * tensor.float().abs().max(), name
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
