@@ -23,6 +23,7 @@ from mwalimu.synthesis.store import AnswerStore
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Sampling, Teacher
 from mwalimu.teachers.factory import Build, build_teacher
+from mwalimu.telemetry.setting_up import is_on
 
 MOST_DENSE = 4096
 """Tokens of a vocabulary whose whole distribution is kept beside an answer, 2 bytes each."""
@@ -57,11 +58,11 @@ class Job:
     def engine(self, program: Program | None = None) -> Engine:
         """For the job's own program, or another one over its teachers."""
         teachers = [asker.teacher for asker in self.askers.values()]
-        return Engine(
+        return _engine_kind()(
             program or self._program(),
             self.durability,
-            batch_size=max(one.batch_size for one in teachers),
-            at_once=max((one.concurrency for one in teachers if one.batch_size > 1), default=1),
+            max(one.batch_size for one in teachers),
+            max((one.concurrency for one in teachers if one.batch_size > 1), default=1),
         )
 
     async def prepare(self, validation: Iterable[Record]) -> None:
@@ -89,6 +90,14 @@ class Job:
             user=self.user or self.members[0],
             turns=self.config.generate.turns,
         )
+
+
+def _engine_kind() -> type[Engine]:
+    if not is_on():
+        return Engine
+    from mwalimu.synthesis.observing import ObservedEngine
+
+    return ObservedEngine
 
 
 @asynccontextmanager
@@ -125,6 +134,10 @@ async def open_job(
             job.judge = await open_member(config.ensemble.judge)
         if config.generate.user_model:
             job.user = await open_member(config.generate.user_model)
+        if is_on():
+            from mwalimu.synthesis.metrics import watch
+
+            watch(job.askers.values())
         yield job
 
 
@@ -141,6 +154,10 @@ async def _member(
         teacher = given or build(settings)
         stack.push_async_callback(teacher.close)
         await teacher.check()
+        if is_on():
+            from mwalimu.synthesis.observing import ObservedTeacher
+
+            teacher = ObservedTeacher(teacher)
         job.askers[place] = build_asker(job.config, teacher, settings, job.durability, job.budget)
     _check_capabilities(job.askers[place].teacher, settings, job)
     return Member(job.askers[place], settings, Sampling.of(settings, job.config.seed))
