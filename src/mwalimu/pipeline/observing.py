@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def stage(name: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Of a method of something with a `run`: what is said, asked and learned in it is this stage's."""
+    """For a method of something with a `run`: what is said and asked in it is of this stage."""
 
     def around(method: Callable[P, T]) -> Callable[P, T]:
         @wraps(method)

@@ -21,7 +21,7 @@ from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Completion, Reply, Request, RowError, Teacher, TransientError
 from mwalimu.telemetry import context, logs, tracing
 
-PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "azure": "azure.ai.openai"}
+PROVIDERS = {"openai_compatible": "openai", "azure": "azure.ai.openai"}
 """Our kinds -> gen_ai.provider.name of the semantic conventions; others are told as they are."""
 
 _rows: dict[str, str] = {}

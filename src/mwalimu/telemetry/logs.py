@@ -21,7 +21,7 @@ TEXT = ("prompt", "answer")
 LONGEST = 1 << 18
 """Bytes of a line at most: what is longer is left out, field by field, the longest first."""
 
-INFO, WARNING, ERROR = logging.INFO, logging.WARNING, logging.ERROR
+DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
 DEEPEST = 10  # causes of an exception that are told
 
 _LOG = logging.getLogger("mwalimu")
@@ -73,6 +73,12 @@ def say(event: str, level: int = INFO, *, bug: BaseException | None = None, **fi
     """
     if _file is not None and _LOG.isEnabledFor(level):
         _LOG.log(level, "%s", event, exc_info=bug, extra={"telemetry": fields})
+
+
+def forward(record: logging.LogRecord) -> None:
+    """For a logger that is heard nowhere else."""
+    if _file is not None:
+        _file.handle(record)
 
 
 class LogFile(logging.Handler):

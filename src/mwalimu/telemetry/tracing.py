@@ -6,13 +6,16 @@ What the SDK's own variables say (sampling, batching, headers, a service name) h
 from __future__ import annotations
 
 import importlib
+import logging
 import os
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from mwalimu.errors import MissingDependency
-from mwalimu.telemetry import context
+from mwalimu.telemetry import context, logs
 from mwalimu.telemetry.redaction import hide, redact, redacted
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class _NoSpan:
 
 NO_SPAN: Span = _NoSpan()
 _provider: TracerProvider | None = None
+_exporter: Any = None
 _tracer: Any = None
 
 
@@ -58,11 +62,11 @@ def is_on() -> bool:
 
 def begin() -> None:
     """Raises MissingDependency where the extra is not installed."""
-    global _provider, _tracer
+    global _provider, _exporter, _tracer
     if _tracer is not None:
         return
     try:
-        exporter = importlib.import_module(EXPORTER).OTLPSpanExporter(timeout=LAST_S)
+        _exporter = importlib.import_module(EXPORTER).OTLPSpanExporter(timeout=LAST_S)
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -80,16 +84,23 @@ def begin() -> None:
     names = {"service.name": os.environ.get("OTEL_SERVICE_NAME", "mwalimu")}
     resource = Resource.create({**names, "service.version": __version__})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    provider.add_span_processor(BatchSpanProcessor(_exporter))
+    told = logging.getLogger("opentelemetry")
+    told.propagate, told.handlers = False, [_OnceOnStderr()]
     _provider, _tracer = provider, provider.get_tracer("mwalimu", __version__)
 
 
 def end() -> None:
+    """What the collector does not take in time is given up."""
     global _provider, _tracer
-    if _provider is not None:
-        _provider.force_flush(int(LAST_S * 1000))
-        _provider.shutdown()
-        _provider = _tracer = None
+    if _provider is None:
+        return
+    flushing = threading.Thread(target=_provider.force_flush, daemon=True)
+    flushing.start()
+    flushing.join(LAST_S)
+    _exporter.shutdown()  # before the provider, which would try once more
+    _provider.shutdown()
+    _provider = _tracer = None
 
 
 @contextmanager
@@ -141,6 +152,18 @@ def headers() -> dict[str, str]:
     return carrier
 
 
+class _OnceOnStderr(logging.Handler):
+    """The SDK says again and again that a collector is away: the log has it all."""
+
+    said = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logs.forward(record)
+        if not self.said:
+            self.said = True
+            print(f"traces do not arrive: {redact(record.getMessage())}", file=sys.stderr)
+
+
 def _extracted(parent: Mapping[str, str] | None) -> Any:
     if parent is None:
         return None
@@ -150,8 +173,11 @@ def _extracted(parent: Mapping[str, str] | None) -> Any:
 
 
 class _Span:
+    """The first word for how it failed holds."""
+
     def __init__(self, started: Any) -> None:
         self._started = started
+        self._has_failed = False
 
     def set(self, **attributes: Any) -> None:
         named = {name.replace("__", "."): value for name, value in attributes.items()}
@@ -160,6 +186,9 @@ class _Span:
     def failed(self, kind: str) -> None:
         from opentelemetry.trace import StatusCode
 
+        if self._has_failed:
+            return
+        self._has_failed = True
         self._started.set_status(StatusCode.ERROR, redact(kind))
         self._started.set_attribute("error.type", redact(kind))
 
