@@ -43,6 +43,12 @@ def collector(kind: Callable[[CollectorRegistry], T]) -> T | None:
     return found
 
 
+def include(more: CollectorRegistry) -> None:
+    """What a server tells at its own /metrics is told here too, where metrics were asked for."""
+    if _registry is not None:
+        _registry.register(more)
+
+
 def begin(*, file: Path | None = None, port: int | None = None) -> None:
     """Raises ConfigError where file or port cannot be had, MissingDependency."""
     global _registry
