@@ -41,9 +41,9 @@ def begin(path: Path, level: str = "INFO", *, text: bool = False) -> None:
     end()
     _file = LogFile(path, text=text)
     root = logging.getLogger()
-    if not root.handlers and logging.lastResort is not None:
+    if not root.handlers:
         # With a handler of its own the root would no longer say warnings on stderr.
-        root.addHandler(logging.lastResort)
+        root.addHandler(OnStderr(logging.WARNING))
     root.addHandler(_file)
     root.setLevel(level.upper())
     _LOG.setLevel(level.upper())
@@ -79,6 +79,16 @@ def forward(record: logging.LogRecord) -> None:
     """For a logger that is heard nowhere else."""
     if _file is not None:
         _file.handle(record)
+
+
+class OnStderr(logging.Handler):
+    """What the standard library does where nobody asked for a log, redacted."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(redact(self.format(record)), file=sys.stderr)
+        except Exception:
+            return
 
 
 class LogFile(logging.Handler):
