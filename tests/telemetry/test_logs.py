@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.config
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -178,6 +179,14 @@ def test_a_closed_log_costs_lines_and_nothing_else(
     logs.say("two")
     assert logs._file.lost == 2
     assert capfd.readouterr().err.count("the log cannot be written") == 1
+
+
+def test_who_sets_up_logging_anew_does_not_end_the_log(tmp_path: Path) -> None:
+    """As uvicorn does, which closes every handler that there is."""
+    logs.begin(tmp_path / "log")
+    logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+    logs.say("after")
+    assert [line["event"] for line in lines(tmp_path / "log")] == ["after"]
 
 
 def test_a_log_that_cannot_be_opened_is_told(tmp_path: Path) -> None:

@@ -134,10 +134,6 @@ async def open_job(
             job.judge = await open_member(config.ensemble.judge)
         if config.generate.user_model:
             job.user = await open_member(config.generate.user_model)
-        if is_on():
-            from mwalimu.synthesis.metrics import watch
-
-            watch(job.askers.values())
         yield job
 
 
@@ -154,10 +150,6 @@ async def _member(
         teacher = given or build(settings)
         stack.push_async_callback(teacher.close)
         await teacher.check()
-        if is_on():
-            from mwalimu.synthesis.observing import ObservedTeacher
-
-            teacher = ObservedTeacher(teacher)
         job.askers[place] = build_asker(job.config, teacher, settings, job.durability, job.budget)
     _check_capabilities(job.askers[place].teacher, settings, job)
     return Member(job.askers[place], settings, Sampling.of(settings, job.config.seed))

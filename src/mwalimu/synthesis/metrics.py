@@ -4,10 +4,11 @@ when somebody asks."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mwalimu.synthesis.ask import Asker, Calls
+from mwalimu.synthesis.limiter import Limiter
 from mwalimu.telemetry import context, metrics
 from mwalimu.telemetry.redaction import redact
 
@@ -32,18 +33,18 @@ COUNTERS: dict[str, tuple[str, Callable[[Calls], float]]] = {
     "mwalimu_teacher_cost_usd": ("price of the answers used", lambda c: c.nano_usd / 1e9),
     "mwalimu_teacher_unpriced_answers": ("whose price is unknown", lambda c: c.unpriced),
 }
-GAUGES: dict[str, tuple[str, Callable[[Asker], float]]] = {
+GAUGES: dict[str, tuple[str, Callable[[Limiter], float]]] = {
     "mwalimu_teacher_requests_in_flight": (
         "are under way now",
-        lambda a: a.limiter.in_flight,
+        lambda one: one.in_flight,
     ),
     "mwalimu_teacher_concurrency_limit": (
         "that may be under way at once now",
-        lambda a: a.limiter.limit,
+        lambda one: one.limit,
     ),
     "mwalimu_teacher_rate_limit_per_second": (
         "requests a second that the limiter lets go; +Inf without a limit",
-        lambda a: a.limiter.rate,
+        lambda one: one.rate,
     ),
 }
 RETRIES = ("mwalimu_teacher_retries", "sendings that failed and could be repeated, by reason")
@@ -63,10 +64,11 @@ def latency(teacher: str) -> Callable[[float], None]:
     return lambda seconds: histogram.observe(seconds)
 
 
-def watch(askers: Iterable[Asker]) -> None:
-    """From now on, and after their job has ended, their counts are told."""
+def watch(asker: Asker) -> None:
+    """From now on, and after its job has ended, its counts are told."""
     if (engine := metrics.collector(EngineMetrics)) is not None:
-        engine.askers += [(_stage(), asker) for asker in askers]
+        labels = _stage(), redact(asker.teacher.info.model)
+        engine.teachers.append((labels, asker.calls, asker.limiter))
 
 
 def count_row(status: str) -> None:
@@ -79,12 +81,13 @@ def _stage() -> str:
 
 
 class EngineMetrics:
-    """A collector. `askers` are those of all jobs of this process, ended ones too."""
+    """A collector. `teachers` are those of all jobs of this process, ended ones too: their counts,
+    not themselves, which may hold a model's weights."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         from prometheus_client import Histogram
 
-        self.askers: list[tuple[str, Asker]] = []
+        self.teachers: list[tuple[tuple[str, str], Calls, Limiter]] = []
         self.rows: Counter[tuple[str, str]] = Counter()
         self.latency: Any = Histogram(*LATENCY, LABELS, registry=registry, buckets=metrics.SECONDS)
         registry.register(self)
@@ -92,24 +95,26 @@ class EngineMetrics:
     def collect(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        found: dict[tuple[str, str], list[Asker]] = defaultdict(list)
-        for stage, asker in tuple(self.askers):
-            found[stage, redact(asker.teacher.info.model)].append(asker)
+        found: dict[tuple[str, str], list[Calls]] = defaultdict(list)
+        limiters: dict[tuple[str, str], Limiter] = {}
+        for labels, calls, limiter in tuple(self.teachers):
+            found[labels].append(calls)
+            limiters[labels] = limiter
         for name, (text, count) in COUNTERS.items():
             family = CounterMetricFamily(name, text, labels=LABELS)
-            for labels, askers in found.items():
-                family.add_metric(labels, sum(count(asker.calls) for asker in askers))
+            for labels, of_labels in found.items():
+                family.add_metric(labels, sum(map(count, of_labels)))
             yield family
         for name, (text, value) in GAUGES.items():
             gauge = GaugeMetricFamily(name, text, labels=LABELS)
-            for labels, askers in found.items():
-                gauge.add_metric(labels, value(askers[-1]))
+            for labels, limiter in limiters.items():
+                gauge.add_metric(labels, value(limiter))
             yield gauge
         retries = CounterMetricFamily(*RETRIES, labels=(*LABELS, "reason"))
-        for labels, askers in found.items():
+        for labels, of_labels in found.items():
             reasons: Counter[str] = Counter()
-            for asker in askers:
-                reasons.update(dict(asker.calls.retries))
+            for calls in of_labels:
+                reasons.update(dict(calls.retries))
             for reason, number in reasons.items():
                 retries.add_metric((*labels, redact(reason)), number)
         yield retries

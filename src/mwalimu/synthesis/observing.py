@@ -31,19 +31,19 @@ _rows: dict[str, str] = {}
 class ObservedTeacher:
     """A teacher whose every sending is a log line, a span and a latency."""
 
-    def __init__(self, inner: Teacher) -> None:
-        self.inner = inner
+    def __init__(self, teacher: Teacher) -> None:
+        self.unobserved = teacher
         self._attempts: Counter[str] = Counter()
-        self._seconds = latency(inner.info.model)
+        self._seconds = latency(teacher.info.model)
 
     @property
     def twin(self) -> Teacher:
         """Who is asked from this process: see `teachers.batch.build`."""
-        twin: Teacher = getattr(self.inner, "twin", self.inner)
+        twin: Teacher = getattr(self.unobserved, "twin", self.unobserved)
         return twin
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
+        return getattr(self.unobserved, name)
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Reply]:
         began = time.perf_counter()
@@ -52,7 +52,7 @@ class ObservedTeacher:
                 stack.enter_context(context.bound(request=requests[0].key))
             spans = [stack.enter_context(self._span(request)) for request in requests]
             try:
-                replies = await self.inner.send(requests)
+                replies = await self.unobserved.send(requests)
             except BaseException as error:
                 status, reason, said = ending_of(error)
                 for request, span in zip(requests, spans, strict=True):
@@ -69,7 +69,7 @@ class ObservedTeacher:
 
     def _answered(self, request: Request, reply: Reply, span: tracing.Span, began: float) -> None:
         try:
-            completion: Completion | None = self.inner.parse(reply.raw)
+            completion: Completion | None = self.unobserved.parse(reply.raw)
         except NO_MEANING as error:
             self._tell(request, "no meaning", began, reason=type(error).__name__)
             span.failed("no meaning")
@@ -97,7 +97,7 @@ class ObservedTeacher:
             prompt = [message.to_json() for message in request.messages]
         logs.say(
             "request",
-            teacher=self.inner.info.model,
+            teacher=self.unobserved.info.model,
             request=request.key,
             row=_rows.get(request.key, context.field("row")),
             attempt=self._attempts[request.key],
@@ -109,7 +109,7 @@ class ObservedTeacher:
 
     def _span(self, request: Request) -> Any:
         self._attempts[request.key] += 1
-        kind, sampling = self.inner.info.kind, request.sampling
+        kind, sampling = self.unobserved.info.kind, request.sampling
         name = request.model.partition("@")[0]
         attributes = {
             "gen_ai.operation.name": "chat",

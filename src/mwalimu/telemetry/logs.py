@@ -53,7 +53,7 @@ def end() -> None:
     global _file
     if _file is not None:
         logging.getLogger().removeHandler(_file)
-        _file.close()
+        _file.finish()
         _file = None
 
 
@@ -119,12 +119,13 @@ class LogFile(logging.Handler):
             self._lose(error)
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            try:
-                os.close(self._descriptor)
-            except OSError as error:
-                self._lose(error)
-            self._descriptor = -1
+        """Not here: whoever sets up logging of their own (uvicorn does) closes all handlers."""
+
+    def finish(self) -> None:
+        try:
+            os.close(self._descriptor)
+        except OSError as error:
+            self._lose(error)
         super().close()
 
     def _write(self, line: bytes) -> None:

@@ -98,6 +98,7 @@ def end() -> None:
     flushing = threading.Thread(target=_provider.force_flush, daemon=True)
     flushing.start()
     flushing.join(LAST_S)
+    logging.getLogger("opentelemetry").handlers = [logging.NullHandler()]
     _exporter.shutdown()  # before the provider, which would try once more
     _provider.shutdown()
     _provider = _tracer = None
