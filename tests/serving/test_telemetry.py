@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,28 +14,15 @@ from tests.serving.test_beside import run_folder
 from tests.serving.test_server import CHAT, ask
 from tests.synthesis.teacher_server import TeacherServer
 from tests.telemetry.collector import collector
+from tests.telemetry.watching import lines, watched
 
 OTEL = "opentelemetry.exporter.otlp.proto.http"
 
 
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Everything is on that the environment says, from here to the end of the test."""
-    root = logging.getLogger()
-    before = root.level, list(root.handlers)
-    path = tmp_path / "log.jsonl"
-    monkeypatch.setenv(setting_up.LOG, str(path))
-    setting_up.begin()
-    yield path
-    setting_up.end()
-    root.setLevel(before[0])
-    root.handlers[:] = before[1]
-    logging.getLogger("mwalimu").setLevel(logging.NOTSET)
-
-
-def lines(path: Path, event: str) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in path.read_bytes().splitlines()]
-    return [line for line in found if line["event"] == event]
+def log(tmp_path: Path) -> Iterator[Path]:
+    with watched(tmp_path / "log.jsonl"):
+        yield tmp_path / "log.jsonl"
 
 
 @pytest.mark.parametrize(
