@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -62,8 +62,9 @@ class ObservedTeacher:
                     self._forget(requests)
                 raise
             self._seconds(time.perf_counter() - began)
-            for request, reply, span in zip(requests, replies, spans, strict=True):
-                self._answered(request, reply, span, began)
+            if logs.is_on() or tracing.is_on():
+                for request, reply, span in zip(requests, replies, spans, strict=True):
+                    self._answered(request, reply, span, began)
             self._forget(requests)
             return replies
 
@@ -107,8 +108,10 @@ class ObservedTeacher:
             **more,
         )
 
-    def _span(self, request: Request) -> Any:
+    def _span(self, request: Request) -> AbstractContextManager[tracing.Span]:
         self._attempts[request.key] += 1
+        if not tracing.is_on():
+            return nullcontext(tracing.NO_SPAN)
         kind, sampling = self.unobserved.info.kind, request.sampling
         name = request.model.partition("@")[0]
         attributes = {
