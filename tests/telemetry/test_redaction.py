@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mwalimu.telemetry import redaction
@@ -62,15 +62,18 @@ def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+@settings(deadline=None)
 @given(key=KEYS, before=AROUND, after=AROUND)
 def test_a_known_secret_is_found_in_every_form(key: str, before: str, after: str) -> None:
     redaction._known.clear()
     hide(key)
     for name, encode in ENCODINGS.items():
         said = redact(f"a {encode(before + key + after)} z")
-        rest = key if name in ("plain", "json", "repr") else encode(key)[4:-4]
-        assert rest not in said or len(rest) < 4, (name, said)
         assert HIDDEN in said, (name, said)
+        rest = said.replace(HIDDEN, "").removeprefix("a ").removesuffix(" z")
+        # In base64 the key's ends may remain, in characters that others have a part in.
+        assert len(rest) <= len(encode(before)) + len(encode(after)) + 4, (name, said)
+        assert key not in rest and quote(key, safe="") not in rest, (name, said)
 
 
 def test_every_place_in_base64_is_found() -> None:

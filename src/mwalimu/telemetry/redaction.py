@@ -66,6 +66,7 @@ def forms_of(secret: str) -> tuple[str, ...]:
     """Plain, in URLs, in JSON, and in base64 whatever stands before and behind it there."""
     data = secret.encode("utf-8", "surrogatepass")
     forms = {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    forms.add(repr(f"{secret}'\"")[1:-4])  # as it is beside both kinds of quotes
     for safe in ("", "/", "/:@", "~()*!.'"):
         forms |= {quote(data, safe=safe), quote_plus(data, safe=safe)}
     forms |= {re.sub("%[0-9A-F]{2}", lambda hit: hit[0].lower(), form) for form in set(forms)}
