@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "mwalimu"
 ROWS = (
-    {"errors", "config", "run", "registry"},
+    {"errors", "config", "run", "registry", "telemetry"},
     {"data", "signals"},
     {"objectives", "teachers", "runtimes"},
     {"preparation", "synthesis", "curation", "finetune", "evaluation", "export"},

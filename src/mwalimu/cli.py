@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -38,6 +39,7 @@ for group in GROUPS:
 app.add_typer(upkeep.top)
 app.add_typer(service_jobs.app, name="jobs")
 
+BUG = 70
 STOPPED = 130  # by Ctrl-C; typer makes a KeyboardInterrupt an exit with this code
 
 
@@ -45,9 +47,39 @@ STOPPED = 130  # by Ctrl-C; typer makes a KeyboardInterrupt an exit with this co
 def options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", help="append what happens there, as lines of JSON; or MWALIMU_LOG"),
+    ] = None,
+    log_text: Annotated[
+        bool, typer.Option("--log-text", help="prompts and answers too; or MWALIMU_LOG_TEXT=1")
+    ] = False,
+    metrics: Annotated[
+        Path | None,
+        typer.Option("--metrics", help="a file for Prometheus, written now and then"),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option("--metrics-port", min=1, max=65535, help="of loopback, for Prometheus"),
+    ] = None,
 ) -> None:
     os.environ["MWALIMU_DEBUG"] = "1" if debug else os.environ.get("MWALIMU_DEBUG", "")
+    if log is not None:
+        os.environ["MWALIMU_LOG"] = str(log)
+    if log_text:
+        os.environ["MWALIMU_LOG_TEXT"] = "1"
     _refuse_several(context.invoked_subcommand)
+    _begin_telemetry(context.invoked_subcommand, metrics, metrics_port)
+
+
+def _begin_telemetry(verb: str | None, metrics: Path | None, port: int | None) -> None:
+    from mwalimu.run import launched
+    from mwalimu.telemetry import context, setting_up
+
+    if launched()[0]:  # one file and one port, of the first of several processes
+        metrics = port = None
+    context.bind_process(command=verb)
+    setting_up.begin(metrics_file=metrics, metrics_port=port)
 
 
 def _refuse_several(verb: str | None) -> None:
@@ -64,11 +96,23 @@ def _refuse_several(verb: str | None) -> None:
 
 def main(command: Callable[[], Any] = app) -> None:
     """The console entry: an error becomes one line on stderr and its exit code."""
-    from mwalimu.errors import MwalimuError
-
     # Waiting OpenMP threads that spin for long take the cores from whatever else runs; those that
     # never spin make small models wait for each other.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    from mwalimu.telemetry import setting_up
+
+    try:
+        _run(command)
+    except SystemExit as exit_:
+        setting_up.say_end(exit_.code)
+        raise
+    finally:
+        setting_up.end()
+
+
+def _run(command: Callable[[], Any]) -> None:
+    from mwalimu.errors import MwalimuError
+
     try:
         command()
     except MwalimuError as error:
@@ -81,7 +125,7 @@ def main(command: Callable[[], Any] = app) -> None:
         _fail(
             f"error: unexpected {type(error).__name__}: {error}; "
             "this is a bug of mwalimu, run again with --debug and report it",
-            70,
+            BUG,
         )
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import openai
 import pytest
@@ -186,6 +186,9 @@ def test_a_cascade_decides_whose_answer_it_is(folder: Path, better: bool) -> Non
     seen: list[Completion] = []
 
     class Second:
+        counts: ClassVar = {"escalated": 2 * better, "not text": 3}
+        spent_usd = 0.25
+
         async def second(self, messages: Any, student: Completion, *, max_tokens: int) -> Any:
             assert messages == CHAT["messages"] and max_tokens == 5
             seen.append(student)

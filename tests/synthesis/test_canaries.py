@@ -1,13 +1,15 @@
 """Keys that are planted through every inlet, and looked for in every byte that is written.
 
-Each inlet is tried through the command line as a user has it, with and without tracebacks. What the
-user wrote into a file of his own stays there; nothing else may hold it: no file, no line.
+Each inlet is tried through the command line as a user has it, with and without tracebacks, and with
+all that can be watched: a log that holds everything, metrics, traces. What the user wrote into a
+file of his own stays there; nothing else may hold it: no file, no line, no span.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -17,7 +19,10 @@ import pytest
 from tests.command import mwalimu
 from tests.figures import record
 from tests.synthesis.canary_inlets import INLETS, Canary, Inlet, filled, server_for
+from tests.telemetry.collector import collector
 from tests.test_cli import write_job
+
+EXPORTER = find_spec("opentelemetry.exporter") is not None
 
 MINE = {"distill.yaml", "prompts.jsonl"}
 
@@ -34,7 +39,10 @@ def leaks(canary: Canary, folder: Path, result: CompletedProcess[str]) -> Iterat
             yield f"{stream}: {form}: {text.strip()[-400:]}"
 
 
-def run(inlet: Inlet, folder: Path, *options: str) -> list[str]:
+WATCHED = ("--log", "log.jsonl", "--log-text", "--metrics", "metrics.prom")
+
+
+def run(inlet: Inlet, folder: Path, *options: str, **watching: str) -> list[str]:
     """What is wrong after one run of the inlet."""
     folder.mkdir()
     canary = Canary(inlet.name)
@@ -44,11 +52,13 @@ def run(inlet: Inlet, folder: Path, *options: str) -> list[str]:
         rows: list[object] = [{"prompt": f"question {i}"} for i in range(3)]
         write_job(folder, rows, teacher=filled(teacher, canary.key, root))
         arguments = filled(list(inlet.arguments), canary.key)
-        env = filled(inlet.env, canary.key)
+        env = filled(inlet.env, canary.key) | watching
         result = mwalimu(*options, "generate", "distill.yaml", *arguments, cwd=folder, **env)
     wrong = list(leaks(canary, folder, result))
     if result.returncode != inlet.code:
         wrong.append(f"exit code {result.returncode}: {result.stderr[-400:]}")
+    if options == WATCHED and not (folder / "log.jsonl").stat().st_size:
+        wrong.append("nothing was logged")
     if not options and ("Traceback" in result.stderr or is_split(result.stderr)):
         wrong.append(f"more than one line: {result.stderr[-400:]}")
     return wrong
@@ -65,19 +75,25 @@ def is_split(stderr: str) -> bool:
 def test_a_key_is_nowhere_but_where_the_user_put_it(tmp_path: Path, inlet: Inlet) -> None:
     wrong: dict[str, list[str]] = {}
 
-    def tried(name: str, *options: str) -> None:
-        wrong[name] = run(inlet, tmp_path / name, *options)
+    def tried(name: str, *options: str, **watching: str) -> None:
+        wrong[name] = run(inlet, tmp_path / name, *options, **watching)
 
-    threads = [
-        threading.Thread(target=tried, args=("plain",)),
-        threading.Thread(target=tried, args=("debug", "--debug")),
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong["plain"] and not wrong["debug"], "\n".join(chain(*wrong.values()))
-    record("R21", "a key by every inlet, plain and --debug", tried=len(wrong))
+    with collector() as found:
+        level = {"MWALIMU_LOG_LEVEL": "DEBUG"}
+        traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": found.url} if EXPORTER else {}
+        threads = [
+            threading.Thread(target=tried, args=("plain",)),
+            threading.Thread(target=tried, args=("debug", "--debug")),
+            threading.Thread(target=tried, args=("watched", *WATCHED), kwargs=level | traced),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(wrong) == 3 and not any(wrong.values()), "\n".join(chain(*wrong.values()))
+    sent = b"".join(found.bodies)
+    assert not Canary(inlet.name).found_in(sent)
+    record("R21", "a key by every inlet, plain, --debug and all watched", tried=len(wrong))
 
 
 def test_the_search_finds_what_it_looks_for() -> None:

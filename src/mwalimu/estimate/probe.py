@@ -131,7 +131,8 @@ class _Watch:
         self.probe.usd = None if unpriced else nano / 1e9
 
     def _own(self, place: Place, member: Member) -> Member:
-        clock = _Clock(member.asker.teacher)
+        teacher = member.asker.teacher
+        clock = _Clock(getattr(teacher, "unobserved", teacher))  # its own door observes it
         aside = clock.batch_size > 1
         durability = _Scratch(self._aside) if aside else self.job.durability
         asker = build_asker(self.job.config, clock, member.config, durability, self.job.budget)

@@ -22,9 +22,11 @@ from mwalimu.errors import ConfigError, RunError
 from mwalimu.pipeline.adopting import adopt
 from mwalimu.pipeline.fingerprints import Fingerprints, of_prompts
 from mwalimu.pipeline.inputs import Inputs, bought_prompts, read_inputs, streamed_test
+from mwalimu.pipeline.observing import stage, watched
 from mwalimu.pipeline.traffic import take_traffic_answers, with_traffic
 from mwalimu.preparation.plan import is_wanted, prepared_prompts
 from mwalimu.run import Run, atomic_writer, launched, sha256_file, write_json
+from mwalimu.telemetry.setting_up import is_on
 
 if TYPE_CHECKING:
     from mwalimu.finetune.watching.lr_finder import Found
@@ -141,6 +143,10 @@ class Pipeline:
 
         Without a test file there is no evaluation: the report says so and the summary is stage 2's.
         """
+        with watched(self.run) if is_on() else nullcontext():
+            return self._execute()
+
+    def _execute(self) -> dict[str, Any]:
         if self.asked.prompts is not None:
             self.synthesise()
         self.generate()
@@ -154,6 +160,7 @@ class Pipeline:
         self.report()
         return summary
 
+    @stage("prompts")
     def synthesise(self) -> dict[str, Any]:
         """Before stage 1, with `prompts`: the teacher writes them. The student may not be there."""
         if self.asked.prompts is None:
@@ -176,6 +183,7 @@ class Pipeline:
         )
         return dict(ledger["prompts"])
 
+    @stage("prepare")
     def prepare(self) -> dict[str, Any]:
         """Before stage 1: what must not be asked is refused, what need not be is left out."""
         if not is_wanted(self.asked):
@@ -196,6 +204,7 @@ class Pipeline:
             on_progress=self.progress,
         )
 
+    @stage("generate")
     def generate(self) -> dict[str, Any]:
         """Stage 1: the teacher answers the prompts, prepared as the config asks."""
         hashes = self.inputs.hashes  # a bad row is told before any model is looked at
@@ -229,6 +238,7 @@ class Pipeline:
                 build=self.build,
             )
 
+    @stage("curate")
     def curate(self) -> dict[str, Any]:
         """Between the stages: which of the accepted answers are worth learning."""
         wanted = self.fingerprints.curate(self.inputs.hashes)
@@ -247,6 +257,7 @@ class Pipeline:
             on_progress=self.progress,
         )
 
+    @stage("signals")
     def signals(self) -> dict[str, Any]:
         """Between the stages: what the teacher says of its answers, if the objective needs it."""
         if not needed_signals(self.config):
@@ -263,6 +274,7 @@ class Pipeline:
             self.config, self.run, scorer, stage_fingerprint=wanted, on_progress=self.progress
         )
 
+    @stage("finetune")
     def finetune(self) -> dict[str, Any]:
         """Stage 2: the student learns the accepted answers."""
         wanted = self.fingerprints.finetune()
@@ -279,12 +291,14 @@ class Pipeline:
             why=self.why,
         )
 
+    @stage("finetune")
     def find_learning_rate(self) -> Found:
         """A range test on what stage 1 published; the fine-tuning itself is left alone."""
         from mwalimu.finetune.finetune import find_learning_rate
 
         return find_learning_rate(self.config, self.run, on_progress=self.progress)
 
+    @stage("evaluate")
     def evaluate(self) -> dict[str, Any]:
         """The arms on the same held-out rows; without a test file there is nothing to do."""
         if self.config.data.test is None:
@@ -327,6 +341,7 @@ class Pipeline:
             judge=comparer(self.config, self.store, self.run.id, self.progress, self.build),
         )
 
+    @stage("evaluate")
     def harness(
         self, tasks: Sequence[str], *, include: Path | None = None, limit: int | None = None
     ) -> dict[str, Any]:
@@ -339,6 +354,7 @@ class Pipeline:
         write_json(self.run.path("evaluate", "harness.json"), found)
         return found
 
+    @stage("export")
     def export(self) -> dict[str, Any]:
         """After stage 2: the student in every format that `export.targets` names, measured again.
 
@@ -383,6 +399,7 @@ class Pipeline:
         graded = all(row.reference is not None for row in rows)
         return rows[: self.config.evaluate.max_rows] if graded else []
 
+    @stage("report")
     def report(self) -> tuple[Path, Path]:
         """Writes report.md and report.html from what the run folder holds."""
         self.run.require("finetune")

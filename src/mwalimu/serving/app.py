@@ -55,6 +55,8 @@ def create_app(
 
     `tokenizer` is not the engine's: each is used by one thread.
     """
+    if cascade is not None:
+        engine.metrics.watch_cascade(cascade)
     answering = Answering(engine, tokenizer, settings, cascade)
     log_probs = LogProbs(engine.tokenizer)
     created = int(time.time())

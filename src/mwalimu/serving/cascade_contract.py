@@ -20,6 +20,15 @@ class Escalated:
 
 
 class Cascade(Protocol):
+    """`counts` says what became of each answer it saw, by name."""
+
+    @property
+    def counts(self) -> Mapping[str, int]: ...
+
+    @property
+    def spent_usd(self) -> float:
+        """Of all lives of the server on its traffic folder."""
+
     async def second(
         self, messages: Sequence[Mapping[str, Any]], student: Completion, *, max_tokens: int
     ) -> Escalated | None:

@@ -27,6 +27,7 @@ from mwalimu.synthesis.store import AnswerStore
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Sampling, Teacher
 from mwalimu.teachers.factory import build_teacher
+from mwalimu.telemetry import context
 
 ACCOUNT = b"serve".hex()
 """On which a traffic folder's own store counts what was spent, over all lives of the server."""
@@ -111,7 +112,8 @@ class Fallback:
         """
         row = Row(question.record, 0, lambda asker, request: asker.ask(request))
         try:
-            return await answer_once(row, self.member, self.prompting)
+            with context.bound(row=question.record.id):
+                return await answer_once(row, self.member, self.prompting)
         except TeacherUnreachable:
             raise
         except TeacherError:

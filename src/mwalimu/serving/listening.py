@@ -10,6 +10,7 @@ import uvicorn
 
 from mwalimu.errors import ConfigError
 from mwalimu.serving.bounds import LONGEST_HEAD, PromptProtocol
+from mwalimu.telemetry.asgi import Telling
 
 KEEP_ALIVE = 5  # seconds that a connection may be idle between requests
 
@@ -25,8 +26,9 @@ class ListeningServer(uvicorn.Server):
         self, app: Any, *, host: str, port: int, connections: int | None, grace: int, **more: Any
     ) -> None:
         given: dict[str, Any] = {"http": PromptProtocol} | more
+        self.telling = Telling(app)
         config = uvicorn.Config(
-            app,
+            self.telling,
             host=host,
             port=port,
             ws="none",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from mwalimu.serving.cascade_contract import Cascade
+from mwalimu.telemetry import metrics
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
 class Metrics:
@@ -16,6 +20,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        metrics.include(self.registry)
         self.requests = self._counter(
             "requests", "answered, by HTTP status; 499: hung up", "status"
         )
@@ -37,6 +42,9 @@ class Metrics:
             gauge = Gauge(f"mwalimu_{name}", text, registry=self.registry)
             gauge.set_function(value)
 
+    def watch_cascade(self, cascade: Cascade) -> None:
+        self.registry.register(_CascadeMetrics(cascade))
+
     def render(self) -> bytes:
         return generate_latest(self.registry)
 
@@ -44,4 +52,26 @@ class Metrics:
         return Counter(f"mwalimu_{name}", text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str) -> Histogram:
-        return Histogram(f"mwalimu_{name}", text, registry=self.registry, buckets=_SECONDS)
+        return Histogram(f"mwalimu_{name}", text, registry=self.registry, buckets=metrics.SECONDS)
+
+
+class _CascadeMetrics:
+    """A collector of what the cascade counts."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        self.cascade = cascade
+
+    def collect(self) -> Iterator[Any]:
+        answers = CounterMetricFamily(
+            "mwalimu_cascade_answers",
+            "the student's answers that the cascade saw, by what became of them",
+            labels=("outcome",),
+        )
+        for outcome, number in dict(self.cascade.counts).items():
+            answers.add_metric((outcome,), number)
+        yield answers
+        yield CounterMetricFamily(
+            "mwalimu_cascade_cost_usd",
+            "what the fallback cost in all lives of the server on its traffic folder",
+            value=self.cascade.spent_usd,
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ class Engine:
         self.group_size = 1 if batch_size == 1 else batch_size * BATCHES_A_GROUP
         self.ahead = AHEAD if batch_size == 1 else 1 + math.ceil((at_once - 1) / BATCHES_A_GROUP)
 
-    async def run(self, items: Iterable[Item | Outcome]) -> AsyncIterator[Outcome]:
+    async def run(self, items: Iterable[Item | Outcome]) -> AsyncGenerator[Outcome]:
         """One outcome an item, in order, when its answers are durable.
 
         An outcome among the items passes as it is.

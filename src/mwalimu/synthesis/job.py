@@ -23,6 +23,7 @@ from mwalimu.synthesis.store import AnswerStore
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Sampling, Teacher
 from mwalimu.teachers.factory import Build, build_teacher
+from mwalimu.telemetry.setting_up import is_on
 
 MOST_DENSE = 4096
 """Tokens of a vocabulary whose whole distribution is kept beside an answer, 2 bytes each."""
@@ -57,11 +58,11 @@ class Job:
     def engine(self, program: Program | None = None) -> Engine:
         """For the job's own program, or another one over its teachers."""
         teachers = [asker.teacher for asker in self.askers.values()]
-        return Engine(
+        return _engine_kind()(
             program or self._program(),
             self.durability,
-            batch_size=max(one.batch_size for one in teachers),
-            at_once=max((one.concurrency for one in teachers if one.batch_size > 1), default=1),
+            max(one.batch_size for one in teachers),
+            max((one.concurrency for one in teachers if one.batch_size > 1), default=1),
         )
 
     async def prepare(self, validation: Iterable[Record]) -> None:
@@ -89,6 +90,14 @@ class Job:
             user=self.user or self.members[0],
             turns=self.config.generate.turns,
         )
+
+
+def _engine_kind() -> type[Engine]:
+    if not is_on():
+        return Engine
+    from mwalimu.synthesis.observing import ObservedEngine
+
+    return ObservedEngine
 
 
 @asynccontextmanager

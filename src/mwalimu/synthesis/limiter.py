@@ -143,7 +143,9 @@ class Limiter:
             self._tokens_a_minute = limits.tokens.limit_per_minute
         self.pause(max(_refill_s(limits.requests, 1), _refill_s(limits.tokens, self._mean_tokens)))
 
-    def _rate(self) -> float:
+    @property
+    def rate(self) -> float:
+        """Requests a second at most now; infinity where nothing limits them."""
         by_tokens = math.inf
         if self._mean_tokens:
             by_tokens = self._tokens_a_minute / 60 / self._mean_tokens
@@ -157,7 +159,7 @@ class Limiter:
 
     def _take(self, now: float) -> float:
         self.in_flight += 1
-        rate = self._rate()
+        rate = self.rate
         if rate < math.inf:
             self._next_at = max(self._next_at, now - CATCH_UP_S) + 1 / rate
         return now

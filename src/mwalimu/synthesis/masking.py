@@ -19,6 +19,7 @@ from mwalimu.synthesis.ask import Answer, Asker
 from mwalimu.synthesis.budget import Budget
 from mwalimu.synthesis.durability import Durability
 from mwalimu.teachers.base import Completion, Request, Teacher
+from mwalimu.telemetry.setting_up import is_on
 
 Change = Callable[[str], str]
 
@@ -42,7 +43,24 @@ def build_asker(
     durability: Durability,
     budget: Budget,
 ) -> Asker:
-    """The door of a teacher, as `data.privacy` wants it."""
+    """The door of a teacher, as `data.privacy` wants it; observed where somebody watches."""
+    if not is_on():
+        return _asker(config, teacher, settings, durability, budget)
+    from mwalimu.synthesis.metrics import watch
+    from mwalimu.synthesis.observing import ObservedTeacher
+
+    asker = _asker(config, ObservedTeacher(teacher), settings, durability, budget)
+    watch(asker)
+    return asker
+
+
+def _asker(
+    config: Config,
+    teacher: Teacher,
+    settings: TeacherConfig,
+    durability: Durability,
+    budget: Budget,
+) -> Asker:
     guarded = {"mask": MaskingAsker, "refuse": RefusingAsker}.get(config.data.privacy)
     if guarded is None or not settings.remote:
         return Asker(teacher, settings, durability, budget)

@@ -11,6 +11,7 @@ from typing import Any
 from mwalimu.errors import MissingDependency, TeacherRefusesKey
 from mwalimu.teachers.base import TransientError
 from mwalimu.teachers.status import clean
+from mwalimu.telemetry.redaction import hide
 
 TOKEN_ENV = "AZURE_OPENAI_AD_TOKEN"
 RENEW_S = 300.0  # before the end
@@ -49,6 +50,7 @@ class EntraToken:
                 raise
             self._renew_at = min(self._ends_at, time.time() + AGAIN_S)
             return
+        hide(token)
         self._token, self._ends_at = token, ends_at
         self._renew_at = max(ends_at - RENEW_S, time.time() + AGAIN_S)
 

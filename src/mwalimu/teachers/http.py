@@ -13,7 +13,7 @@ import ipaddress
 import os
 import zlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -22,6 +22,8 @@ from yarl import URL
 
 from mwalimu import __version__
 from mwalimu.teachers.base import RowError, TransientError
+from mwalimu.telemetry import context, tracing
+from mwalimu.telemetry.setting_up import is_on
 
 MAX_BYTES = 64 << 20  # of an answer, packed or unpacked
 CONNECT_S = 30.0  # TCP and TLS, for each of the host's addresses
@@ -169,8 +171,22 @@ class HttpTransport:
             auto_decompress=False,
             request_class=_Request,
             proxy=_proxy(url),
+            trace_configs=_named() if is_on() else None,
         )
         return self._session
+
+
+def _named() -> list[aiohttp.TraceConfig]:
+    """Puts on every request the headers by which a server's records can be joined with ours."""
+
+    async def name(_session: object, _context: object, request: Any) -> None:
+        request.headers.update(tracing.headers())
+        if (key := context.field("request")) is not None:
+            request.headers["X-Request-Id"] = key
+
+    config = aiohttp.TraceConfig()
+    config.on_request_start.append(name)
+    return [config]
 
 
 class _OutOfStep(aiohttp.ClientConnectionError):

@@ -26,6 +26,7 @@ from mwalimu.teachers.http import HttpTransport, is_loopback
 from mwalimu.teachers.limits import rate_limits
 from mwalimu.teachers.status import Place, clean, judge, public_url
 from mwalimu.teachers.wire import Wire
+from mwalimu.telemetry.redaction import hide
 
 CHECK_S = 30.0  # for the list of models
 MASKED = 16  # characters of a key that is masked in a stored answer, at least
@@ -44,6 +45,7 @@ class ServedTeacher:
         self.wire = wire
         self._url = wire.url(config)
         self.info = TeacherInfo(_identity(config, self._url), config.resolved_kind)
+        hide(*_secrets({}, self._url, config.extra_body))
         self.capabilities = wire.capabilities
         self.concurrency = config.concurrency
         self._masked: Mapping[str, str] | None = None

@@ -13,6 +13,7 @@ from mwalimu.config import TeacherConfig
 from mwalimu.data.record import Json
 from mwalimu.errors import ConfigError, TeacherRefusesKey
 from mwalimu.teachers.base import Capabilities, Completion, Request
+from mwalimu.telemetry.redaction import hide
 
 COUNT_CAP = 1 << 30  # tokens; a server that says more says nothing
 
@@ -85,6 +86,7 @@ def api_key(config: TeacherConfig) -> str | None:
     elif not key.isascii() or not key.isprintable():
         problem = "holds characters that a header cannot carry"
     else:
+        hide(key)
         return key
     raise TeacherRefusesKey(
         f"the variable of the key, ${name}, {problem}",

@@ -26,6 +26,7 @@ from mwalimu.progress import live_progress
 from mwalimu.run import Run, exclusive
 from mwalimu.shipping.telling import told
 from mwalimu.synthesis.budget import Prices
+from mwalimu.telemetry import setting_up
 from mwalimu.tuning.measuring import measured, read_rows
 
 Tell = Callable[[dict[str, Any]], None]
@@ -185,14 +186,15 @@ def main() -> int:
 
     order = Order(**json.loads(sys.stdin.buffer.readline()))
     _stop_with_the_parent()
-    try:
-        run_trial(order, tell)
-    except MwalimuError as error:
-        tell({"failed": told(error)})
-        return error.exit_code
-    except KeyboardInterrupt:
-        return STOPPED
-    return 0
+    with setting_up.child(command="tune trial"):
+        try:
+            run_trial(order, tell)
+        except MwalimuError as error:
+            tell({"failed": told(error)})
+            return error.exit_code
+        except KeyboardInterrupt:
+            return STOPPED
+        return 0
 
 
 def _stop_with_the_parent() -> None:

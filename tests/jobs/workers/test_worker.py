@@ -167,3 +167,29 @@ def test_a_full_disk_ends_with_its_own_line(workspace: Workspace, store: JobStor
     assert job.state is State.FAILED, run.stderr
     assert job.error is not None
     assert (job.error["what"], job.error["exit_code"]) == ("no space left on the disk", 7)
+
+
+def test_every_line_of_a_worker_tells_whose_it_is(
+    workspace: Workspace, started: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = workspace.root / "log.jsonl"
+    monkeypatch.setenv("MWALIMU_LOG", str(log))
+    lease, worker = started()
+    assert worker.wait(20) == 0
+    lines = [json.loads(line) for line in log.read_bytes().splitlines()]
+    assert [line["event"] for line in lines] == ["worker begins", "worker ended"]
+    for line in lines:
+        told = (line["job"], line["worker"], line["slot"])
+        assert told == (lease.job, worker.pid, "cpu-0")
+
+
+def test_a_log_that_a_worker_cannot_have_is_gone_without(
+    store: JobStore,
+    workspace: Workspace,
+    started: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MWALIMU_LOG", str(workspace.root / "none" / "log.jsonl"))
+    lease, worker = started()
+    assert worker.wait(20) == 0
+    assert store.get(lease.job).state is State.COMPLETED

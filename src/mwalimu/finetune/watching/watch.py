@@ -12,6 +12,7 @@ from mwalimu.config import FinetuneConfig
 from mwalimu.finetune.metrics import MetricsLog
 from mwalimu.finetune.state import TrainState
 from mwalimu.finetune.watching.flops import Work
+from mwalimu.finetune.watching.observing import Observer
 from mwalimu.finetune.watching.signs import Sign, Signs
 from mwalimu.finetune.watching.speed import Speed
 from mwalimu.finetune.watching.trackers import Trackers
@@ -43,6 +44,7 @@ class Watch:
         self.metrics = MetricsLog(path, length=state.log_bytes, total_steps=total)
         warmup = math.ceil(settings.warmup_ratio * total)
         self.signs = Signs(state.signs, warmup=warmup, total=total)
+        self.observer = Observer(total)
         self.trackers = trackers
         self.trackers.catch_up(path)
 
@@ -66,6 +68,7 @@ class Watch:
             "seconds": round(state.seconds, 3),
             **self.speed.lap(work),
         }
+        self.observer.line(line)
         if self.metrics.train(line):
             self.trackers.show(line)
         self._warn(self.signs.step(state.step, loss, grad_norm))
@@ -84,6 +87,7 @@ class Watch:
             "answer_nats": answer_nats,
             "best": better,
         }
+        self.observer.line(line)
         self.metrics.write(line)
         self.trackers.show(line)
         self._warn(
@@ -97,6 +101,7 @@ class Watch:
 
     def epoch(self, number: int) -> None:
         """`number` epochs are over."""
+        self.observer.epoch(number, self.state.step, self.state.epoch_loss)
         self._warn(self.signs.epoch(number, self.state.step, self.state.epoch_loss))
 
     def say(self, text: str) -> None:
@@ -124,4 +129,5 @@ class Watch:
     def _warn(self, signs: Sequence[Sign]) -> None:
         for sign in signs:
             self.metrics.write({**self._place(), "event": sign.kind, "text": sign.text})
+            self.observer.sign(sign.kind, self.state.step)
             self.say(sign.text)

@@ -15,6 +15,7 @@ from mwalimu.jobs.client.problems import ServiceUnreachable, problem
 from mwalimu.jobs.client.requests import Call
 from mwalimu.jobs.client.streams import Place, T_co
 from mwalimu.serving.addresses import is_loopback
+from mwalimu.telemetry import tracing
 
 T = TypeVar("T")
 
@@ -125,6 +126,7 @@ def asked(call: Call[Any], content: Any) -> dict[str, Any]:
         "method": call.method,
         "url": call.path,
         "params": {key: value for key, value in call.query.items() if value is not None},
+        "headers": tracing.headers(),
         **({"json": call.body} if call.body is not None else {}),
         **({"content": content} if content is not None else {}),
     }

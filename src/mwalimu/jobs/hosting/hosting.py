@@ -28,6 +28,7 @@ from mwalimu.jobs.workers.slots import slots_of
 from mwalimu.jobs.workers.supervisor import Supervisor
 from mwalimu.jobs.workspace import Workspace
 from mwalimu.run import atomic_writer, exclusive, write_json
+from mwalimu.telemetry import logs
 
 LOCAL = "local"  # the name of the token for programs of this user on this machine
 
@@ -153,6 +154,7 @@ def keep_house(workspace: Workspace, store: JobStore) -> None:
 
 def note(line: str) -> None:
     """A line of the server's log."""
+    logs.say(line)
     print(time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + line, file=sys.stderr, flush=True)
 
 

@@ -18,6 +18,7 @@ OPEN: frozenset[tuple[str, str]] = frozenset(
 """No token: nothing of a user is told."""
 
 ROLES: Mapping[tuple[str, str], Role] = {
+    ("GET", "/metrics"): VIEWER,
     ("GET", "/v1/me"): VIEWER,
     ("GET", "/v1/me/webhook-secret"): SUBMITTER,
     ("GET", "/v1/openapi.json"): VIEWER,

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from mwalimu.jobs.http.documented import document
 from mwalimu.jobs.http.feed import Feed
 from mwalimu.jobs.http.guard import Guard
+from mwalimu.jobs.http.metrics import ServiceMetrics
 from mwalimu.jobs.http.problems import add_problems
 from mwalimu.jobs.http.routes import (
     about,
@@ -34,19 +35,21 @@ ROOMS = (about, jobs, results, events, playing, models, datasets, admin, dashboa
 
 def create_app(service: Service) -> FastAPI:
     """The workers are somebody else's: this only reads and writes the workspace."""
+    streams = Streams(service.settings.quotas)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         remove_unfinished(service.workspace)
         app.state.feed = Feed(service.store)
         app.state.places = places()
-        app.state.streams = Streams(service.settings.quotas)
+        app.state.streams = streams
         yield
         app.state.feed.close()
         await asyncio.to_thread(service.playground.close)
 
     app = FastAPI(title="mwalimu jobs", lifespan=lifespan, openapi_url=None)
     app.state.service = service
+    app.state.metrics = ServiceMetrics(service.store, streams.total)
     app.add_middleware(Guard, service=service)
     add_problems(app, service.workspace)
     for room in ROOMS:

@@ -40,6 +40,7 @@ class Server(ListeningServer):
             ssl_keyfile=key,
         )
         front.connections = self.server_state.connections
+        self.telling.on_answer = app.state.metrics.answered
 
     async def shutdown(self, sockets: Any = None) -> None:
         self.app.state.feed.close()

@@ -26,6 +26,9 @@ class Streams:
     def of(self, owner: str) -> int:
         return self._open[owner]
 
+    def total(self) -> int:
+        return self._open.total()
+
     @contextmanager
     def place(self, who: Owner) -> Iterator[None]:
         """While inside, one more is open. Raises Refused: there are as many as may be."""

@@ -229,6 +229,11 @@ class JobStore:
             db.execute("UPDATE jobs SET attempts = attempts - 1 WHERE name = ?", (lease.job,))
             leases.let_go(db, lease.job, now=self.clock())
 
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state that some are in."""
+        with self.database.read() as db:
+            return dict(db.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state").fetchall())
+
     def leases(self) -> list[Lease]:
         with self.database.read() as db:
             return [Lease(**row) for row in db.execute("SELECT * FROM leases ORDER BY slot")]

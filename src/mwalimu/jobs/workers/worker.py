@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -32,6 +33,7 @@ from mwalimu.jobs.workers.pulse import Pulse
 from mwalimu.jobs.workspace import Workspace
 from mwalimu.progress import live_progress
 from mwalimu.run import exclusive
+from mwalimu.telemetry import logs, setting_up, tracing
 
 DYING_S = 10.0  # that a worker which lost its lease may take to end
 BUG = 70
@@ -102,7 +104,7 @@ def _work_alone(workspace: Workspace, store: JobStore, lease: Lease, works: Work
     end: State | None = State.COMPLETED
     found: dict[str, Any] = {}
     try:
-        with live_progress() as lines, pulse:
+        with live_progress() as lines, pulse, tracing.span("job", {"mwalimu.job": job.name}):
             enter(State.PREPARING)
             outcome = chosen.do(Task(job, workspace, store, enter, tell))
         found = {"summary": outcome.summary}
@@ -118,6 +120,8 @@ def _work_alone(workspace: Workspace, store: JobStore, lease: Lease, works: Work
         else:
             print(workspace.told(traceback.format_exc()), end="", file=sys.stderr)
         end, found = State.FAILED, {"error": as_problem(error, workspace)}
+        known = isinstance(error, MwalimuError)
+        logs.say("job failed", logs.ERROR, error=type(error).__name__, bug=None if known else error)
     _say(store, lease, end, found | _money(chosen.spent()))
 
 
@@ -184,12 +188,16 @@ def main(works: Works) -> int:
     listen()
     lease = Lease(**json.load(sys.stdin))
     workspace = Workspace(options.workspace)
-    try:
-        work(workspace, JobStore(workspace.database), lease, works)
-    except (LostLease, KeyboardInterrupt) as error:
-        print(f"worker ends: {type(error).__name__}", file=sys.stderr)
-        return 1
-    return 0
+    with setting_up.child(job=lease.job, worker=os.getpid(), slot=lease.slot):
+        logs.say("worker begins")
+        try:
+            work(workspace, JobStore(workspace.database), lease, works)
+        except (LostLease, KeyboardInterrupt) as error:
+            print(f"worker ends: {type(error).__name__}", file=sys.stderr)
+            logs.say("worker ended", logs.WARNING, error=type(error).__name__)
+            return 1
+        logs.say("worker ended")
+        return 0
 
 
 if __name__ == "__main__":

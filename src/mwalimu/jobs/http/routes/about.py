@@ -13,7 +13,8 @@ from typing_extensions import TypedDict
 from mwalimu.config import Config
 from mwalimu.data.record import Json
 from mwalimu.jobs.http.access import GuardedRoute
-from mwalimu.jobs.http.documented import good
+from mwalimu.jobs.http.documented import good, text
+from mwalimu.jobs.http.metrics import CONTENT_TYPE
 from mwalimu.jobs.http.service import Here, Who
 from mwalimu.jobs.http.told import tell
 from mwalimu.jobs.states import ENDED, HELD, VERBS, State
@@ -58,6 +59,12 @@ class StatesTold(TypedDict):
 async def health() -> Response:
     """Whether requests are taken."""
     return tell(Health(status="ok"))
+
+
+@router.get("/metrics", responses=text("text/plain"))
+def metrics(request: Request) -> Response:
+    """Prometheus' text format."""
+    return Response(request.app.state.metrics.render(), media_type=CONTENT_TYPE)
 
 
 @router.get("/v1/me", responses=good(Me))
