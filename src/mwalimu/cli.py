@@ -64,20 +64,20 @@ def _refuse_several(verb: str | None) -> None:
 
 def main(command: Callable[[], Any] = app) -> None:
     """The console entry: an error becomes one line on stderr and its exit code."""
-    from mwalimu.errors import MwalimuError
+    from mwalimu.errors import explained
 
     # Waiting OpenMP threads that spin for long take the cores from whatever else runs; those that
     # never spin make small models wait for each other.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         command()
-    except MwalimuError as error:
-        _fail(f"error: {error}", error.exit_code)
     except SystemExit as exit_:
         if exit_.code == STOPPED:
             _fail("stopped; run the same command again to go on", STOPPED)
         raise
     except Exception as error:
+        if known := explained(error):
+            _fail(f"error: {known}", known.exit_code)
         _fail(
             f"error: unexpected {type(error).__name__}: {error}; "
             "this is a bug of mwalimu, run again with --debug and report it",
