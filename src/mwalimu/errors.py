@@ -137,11 +137,11 @@ class GateFailed(MwalimuError):
     exit_code = 12
 
 
-def explained(error: Exception) -> MwalimuError | None:
-    """As the user is told of it; None where it is a bug of ours."""
+def explained(error: Exception, where: str = "") -> MwalimuError | None:
+    """One of these, or what the machine refused, as the user is told of it; else None."""
     if isinstance(error, MwalimuError):
         return error
-    return machine_error(error) if isinstance(error, OSError) else None
+    return machine_error(error, where) if isinstance(error, OSError) else None
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -94,8 +94,8 @@ class Calls:
             act()
         if not self.number:
             os.kill(os.getpid(), signal.SIGKILL)
-        said = os.strerror(self.number)
-        raise OSError(self.number, said, *([what] if isinstance(what, str | Path) else []))
+        named = [os.fspath(what)] if isinstance(what, str | Path) else []
+        raise OSError(self.number, os.strerror(self.number), *named)
 
     def _ours(self, what: Any) -> bool:
         """Whether a path or a descriptor is that of a file which counts."""
@@ -153,7 +153,7 @@ def guarded(given: str, main: Callable[[], None]) -> None:
     import json
 
     place = Path("calls").absolute()
-    calls = Calls(**json.loads(given), under=os.getcwd())
+    calls = Calls(**{"under": os.getcwd(), **json.loads(given)})
     take_out = calls.install()
     try:
         main()

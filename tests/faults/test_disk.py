@@ -97,15 +97,13 @@ def test_the_same_command_goes_on_whatever_call_failed(
     reference, calls = whole(kind.call)
     tries = calls if LONG and kind.every else TRIES
     tried = survived = 0
-    for number in range(tries):
-        at = 1 + (2 * number + 1) * calls // (2 * tries)
+    for at in sorted({1 + (2 * n + 1) * calls // (2 * tries) for n in range(tries)}):
+        at = min(at, calls)
         folder = tmp_path / str(at)
         folder.mkdir()
         write_job(folder, rows=ROWS)
         failed = getattr(errno, kind.error)
-        code, said = run(
-            folder, names=[kind.call], at=min(at, calls), number=failed, lasting=kind.lasting
-        )
+        code, said = run(folder, names=[kind.call], at=at, number=failed, lasting=kind.lasting)
         if code == 0 and not kind.lasting:  # there is another way than that call
             survived += 1
         else:
