@@ -12,6 +12,7 @@ import io
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ class Calls:
             for name in METHODS.get(call, ()):
                 put(socket.socket, name, self._wrapped(call, getattr(socket.socket, name)))
         if "socket" in self.names:
-            put(socket.socket, "__init__", self._wrapped("socket", socket.socket.__init__))
+            put(socket.socket, "__init__", self._maker(socket.socket.__init__))
         if {"open", "read", "write"} & set(self.names):
             opener = self._opener(opened)
             put(io, "open", opener)
@@ -84,7 +85,7 @@ class Calls:
         return take_out
 
     def done(self, call: str, what: Any, act: Callable[[], Any]) -> Any:
-        if call not in self.names or not (call in METHODS or call == "socket" or self._ours(what)):
+        if call not in self.names or not self._ours(what):
             return act()
         self.count += 1
         struck = self.count >= self.at if self.lasting else self.count == self.at
@@ -98,7 +99,10 @@ class Calls:
         raise OSError(self.number, os.strerror(self.number), *named)
 
     def _ours(self, what: Any) -> bool:
-        """Whether a path or a descriptor is that of a file which counts."""
+        """Whether a path, a descriptor or a socket counts; those by which a process wakes itself
+        do not."""
+        if isinstance(what, socket.socket):
+            return what.fileno() < 0 or what.family != socket.AF_UNIX
         if isinstance(what, int):
             path = os.readlink(f"/proc/self/fd/{what}")
         else:
@@ -110,6 +114,18 @@ class Calls:
             return self.done(call, what, lambda: real(what, *rest, **named))
 
         return wrapper
+
+    def _maker(self, real: Callable[..., None]) -> Callable[..., None]:
+        def init(
+            self: Any, family: int = -1, type: int = -1, proto: int = -1, fileno: Any = None
+        ) -> None:
+            def act() -> None:
+                real(self, family, type, proto, fileno)
+
+            return act() if fileno is not None else calls.done("socket", self, act)
+
+        calls = self
+        return init
 
     def _opener(self, opened: Callable[..., Any]) -> Callable[..., Any]:
         calls = self
@@ -152,6 +168,7 @@ def guarded(given: str, main: Callable[[], None]) -> None:
     `calls`, where `main` was started."""
     import json
 
+    sys.modules["uvloop"] = None  # type: ignore[assignment]  # it makes its sockets in C
     place = Path("calls").absolute()
     calls = Calls(**{"under": os.getcwd(), **json.loads(given)})
     take_out = calls.install()
