@@ -141,12 +141,18 @@ class Soak:
             self.servers.end(signal.SIGKILL)
             self.place = self.servers.start()
         elif whom == "command":
-            if self.running is None or not self.running.lasts(0):
+            if not self._kill_command():
                 return
-            self.running.kill()
         elif not self._kill_worker():
             return
         self.kills[whom] += 1
+
+    def _kill_command(self) -> bool:
+        if self.running is not None and self.running.lasts(0):
+            with suppress(ProcessLookupError):  # it has just ended, or has not quite begun
+                self.running.kill()
+                return True
+        return False
 
     def _kill_worker(self) -> bool:
         for lease in self.store.leases():
@@ -182,8 +188,7 @@ class Soak:
                 assert code == 0
 
     def close(self) -> None:
-        if self.running is not None and self.running.lasts(0):
-            self.running.kill()
+        self._kill_command()
         self._kill_worker()
         self.servers.end()
 
