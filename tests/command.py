@@ -13,11 +13,13 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from subprocess import CompletedProcess
+
+from tests.faults.calls import guarded
 
 PRELOADED = [
     "tests.command",
@@ -114,20 +116,7 @@ def _life(
     if file_size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     sys.argv = ["mwalimu", *arguments]
-    if full_at := environment.get("MWALIMU_TESTS_FULL_AT"):
-        _on_full_disk(int(full_at), main)
+    if fault := environment.get("MWALIMU_TESTS_FAULT"):
+        guarded(fault, main)
     else:
         main()
-
-
-def _on_full_disk(full_at: int, main: Callable[[], None]) -> None:
-    """The number of its writes goes to the file `writes`."""
-    from tests.full_disk.disk import FullDisk
-
-    disk = FullDisk(full_at)
-    disk.install()
-    try:
-        main()
-    finally:
-        count, disk.at = disk.writes, 0
-        Path("writes").write_text(str(count))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sysconfig
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks.trust import sbom
 
 from tests.figures import record
 
@@ -82,3 +87,44 @@ def test_every_licence_lets_us_build_on_it() -> None:
             strange[name] = said
     assert not strange
     record("R24", "licences", tried=len(locked()))
+
+
+def known(bom: dict[str, Any]) -> dict[str, Any]:
+    """Without the licences of what is not installed here, which another platform knows."""
+    return bom | {
+        "components": [
+            one | {"licenses": None} if sbom.licence(one["name"])[1] == sbom.UNKNOWN else one
+            for one in bom["components"]
+        ]
+    }
+
+
+def test_the_bill_of_materials_is_that_of_the_lock() -> None:
+    """`python -m benchmarks.trust.sbom` makes it anew."""
+    listed = sbom.packages()
+    assert {one.name for one in listed} == {sbom.canonical(name) for name in locked()} | {"torch"}
+    assert known(json.loads(sbom.BOM.read_bytes())) == known(sbom.bom(listed))
+    rows = sbom.LICENCES.read_text(encoding="utf-8").splitlines()
+    for one in listed:
+        assert any(row.startswith(f"| {one.name} | {one.version} |") for row in rows), one
+    record("R24", "packages in the bill of materials", tried=len(listed))
+
+
+def test_who_needs_whom_is_all_there() -> None:
+    """What the installed packages say they need in any case is core, if they are."""
+    from packaging.requirements import Requirement
+
+    core = {one.name for one in sbom.packages() if one.core}
+    assert {"torch", "transformers", "idna"} <= core and "pytest" not in core
+    for name in core - {"torch"}:  # the lock leaves out what its CUDA build needs
+        for line in metadata.requires(name) or ():
+            need = Requirement(line)
+            if need.marker is None or need.marker.evaluate({"extra": ""}):
+                assert sbom.canonical(need.name) in core, (name, line)
+
+
+def test_the_bill_of_materials_is_cyclonedx() -> None:
+    schema = pytest.importorskip("cyclonedx.schema")
+    validation = pytest.importorskip("cyclonedx.validation.json")
+    validator = validation.JsonStrictValidator(schema.SchemaVersion.V1_6)
+    assert validator.validate_str(sbom.BOM.read_text(encoding="utf-8")) is None

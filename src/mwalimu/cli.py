@@ -111,17 +111,17 @@ def main(command: Callable[[], Any] = app) -> None:
 
 
 def _run(command: Callable[[], Any]) -> None:
-    from mwalimu.errors import MwalimuError
+    from mwalimu.errors import explained
 
     try:
         command()
-    except MwalimuError as error:
-        _fail(f"error: {error}", error.exit_code)
     except SystemExit as exit_:
         if exit_.code == STOPPED:
             _fail("stopped; run the same command again to go on", STOPPED)
         raise
     except Exception as error:
+        if known := explained(error):
+            _fail(f"error: {known}", known.exit_code)
         _fail(
             f"error: unexpected {type(error).__name__}: {error}; "
             "this is a bug of mwalimu, run again with --debug and report it",

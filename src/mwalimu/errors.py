@@ -12,18 +12,22 @@ MwalimuError                    1
 │   ├── NonFiniteLoss           6   NaN or infinity, caught before the optimiser step
 │   ├── NoTargetTokens          6   nothing left to learn after truncation
 │   └── OutOfMemory             6   of the GPU or the machine; the checkpoints are whole
-├── DiskFull                    7   what is on disk is whole; free some space, run again
 ├── RunError                    8   the run folder does not fit the request, or was damaged
 │   ├── SignalMismatch          8   a teacher's signals are of another teacher, tokenizer or text
 │   └── Misplaced               8   this node of a cluster lacks the run's folder, or our version
 ├── TooFewAnswers               9   the share of accepted answers is below generate.min_ok
 ├── MissingDependency          10   an optional package is needed
 ├── BudgetReached              11   a cap of the budget; what was bought is kept
-└── GateFailed                 12   the student misses evaluate.require; the scores are published
+├── GateFailed                 12   the student misses evaluate.require; the scores are published
+└── MachineError               13   the disk cannot be read or written, or a limit of the machine
+    └── DiskFull                7   what is on disk is whole; free some space, run again
 Ctrl-C ends with 130; a bug of ours with 70 and a request to report it.
 """
 
 from __future__ import annotations
+
+import errno
+import os
 
 
 class MwalimuError(Exception):
@@ -99,11 +103,15 @@ class OutOfMemory(TrainingError, MemoryError):
     pass
 
 
-class DiskFull(MwalimuError, OSError):
-    exit_code = 7
+class MachineError(MwalimuError, OSError):
+    exit_code = 13
 
     def __str__(self) -> str:  # OSError's own would print a tuple
         return MwalimuError.__str__(self)
+
+
+class DiskFull(MachineError):
+    exit_code = 7
 
 
 class RunError(MwalimuError):
@@ -132,3 +140,41 @@ class BudgetReached(MwalimuError):
 
 class GateFailed(MwalimuError):
     exit_code = 12
+
+
+def explained(error: Exception, where: str = "") -> MwalimuError | None:
+    """One of these, or what the machine refused, as the user is told of it; else None."""
+    if isinstance(error, MwalimuError):
+        return error
+    return machine_error(error, where) if isinstance(error, OSError) else None
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_AGAIN = "and run the same command again; nothing finished is lost"
+_DISK = "look at the disk: 'mwalimu runs verify' tells what is whole"
+_FILES = f"raise the limit ('ulimit -n 65536') {_AGAIN}"
+_RIGHTS = f"see who may read and write there {_AGAIN}"
+_MEMORY = f"end what else takes the machine {_AGAIN}"
+_REFUSALS = {
+    errno.EIO: ("the disk cannot be read or written", _DISK),
+    errno.ESTALE: ("the disk cannot be read or written", _DISK),
+    errno.EMFILE: ("too many open files", _FILES),
+    errno.ENFILE: ("too many open files on this machine", _FILES),
+    errno.EACCES: ("no permission", _RIGHTS),
+    errno.EPERM: ("no permission", _RIGHTS),
+    errno.EROFS: ("the disk is read-only", _RIGHTS),
+    errno.ENOMEM: ("the machine has no memory left", _MEMORY),
+}
+
+
+def machine_error(error: OSError, where: str = "") -> MachineError | None:
+    """What the disk or the machine refused, and what to do; None where it may be our own fault."""
+    if not where and isinstance(error.filename, str | bytes):
+        where = os.fsdecode(error.filename)
+    if error.errno in _FULL:
+        fix = f"free some space {_AGAIN}"
+        return DiskFull("no space left on the disk", where=where, fix=fix)
+    if error.errno not in _REFUSALS:
+        return None
+    what, fix = _REFUSALS[error.errno]
+    return MachineError(what, where=where, fix=fix)

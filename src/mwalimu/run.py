@@ -7,7 +7,6 @@ their SHA-256. A crash in between leaves files that no manifest lists, and the s
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -21,7 +20,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from mwalimu.errors import DiskFull, RunError
+from mwalimu.errors import RunError, machine_error
 
 FORMAT_VERSION = 1
 STAGES: tuple[str, ...] = ("prompts", "prepare", "generate", "curate", "signals", "finetune")
@@ -32,16 +31,12 @@ MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py")
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turns a full disk, quota or file-size limit into `DiskFull`; other errors pass."""
+    """Turns what the disk or the machine refuses into a `MachineError`; other errors pass."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DiskFull(
-                "no space left on the disk",
-                where=str(path),
-                fix="free some space and run the same command again; nothing finished is lost",
-            ) from error
+        if refused := machine_error(error, str(path)):
+            raise refused from error
         raise
 
 
@@ -110,7 +105,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    with open(path, "rb") as handle:
+    with disk_errors(path), open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -148,7 +143,7 @@ def exclusive(folder: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
+    except BlockingIOError:
         os.close(descriptor)
         raise RunError(
             f"another mwalimu works in this {what} now",
@@ -221,13 +216,15 @@ class Run:
         path = self.root / "run.json"
         if not path.exists():
             return {"format_version": FORMAT_VERSION, "stages": {}}
+        with disk_errors(path):
+            text = path.read_bytes()
         try:
-            manifest = json.loads(path.read_bytes())
+            manifest = json.loads(text)
             version = manifest["format_version"]
             if version == FORMAT_VERSION:
                 _check(manifest)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            what = "is damaged" + (f" ({error})" if isinstance(error, OSError | ValueError) else "")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            what = "is damaged" + (f" ({error})" if isinstance(error, ValueError) else "")
             fix = "use a new --run: answers in the store are not bought again"
             raise RunError(what, where=str(path), fix=fix) from None
         if version != FORMAT_VERSION:

@@ -176,6 +176,32 @@ REFUSED: dict[str, Change] = {
         TEMPLATE, b"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"
     ),
     "template of a long range": written(TEMPLATE, b"{% for i in range(10 ** 9) %}x{% endfor %}"),
+    "template of loops within loops": written(
+        TEMPLATE, b"{% for i in range(99999) %}" * 4 + b"x" + b"{% endfor %}" * 4
+    ),
+    "template that calls itself twice": written(
+        TEMPLATE,
+        b"{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}"
+        b"{{ m(60) }}",
+    ),
+    "template of a recursive loop": written(
+        TEMPLATE,
+        b"{% set ns = namespace(a=[]) %}{% for i in range(9) recursive %}"
+        b"{% if loop.depth < 40 %}{{ loop(range(9)) }}{% endif %}{% endfor %}",
+    ),
+    "template that doubles a text": written(
+        TEMPLATE,
+        b"{% set n = namespace(s='x') %}{% for i in range(99) %}"
+        b"{% set n.s = n.s * 2 %}{% endfor %}{{ n.s }}",
+    ),
+    "template of a tower of powers": written(TEMPLATE, b"{{ 9 ** 9 ** 9 }}"),
+    "template of a long text": written(TEMPLATE, b"{{ 'x' * 10 ** 12 }}"),
+    "template that pads": written(TEMPLATE, b"{{ 'x'.ljust(10 ** 12) }}"),
+    "template that centres": written(TEMPLATE, b"{{ 'x' | center(10 ** 12) }}"),
+    "template of endless Latin": written(TEMPLATE, b"{{ lipsum(10 ** 9) }}"),
+    "template that takes its bounds away": written(
+        TEMPLATE, b"{% set step = 1 %}" + b"{% for i in range(99999) %}" * 3 + b"{% endfor %}" * 3
+    ),
     "template that changes what it is given": written(TEMPLATE, b"{{ messages.append(1) }}"),
     "torn template": written(TEMPLATE, b"{% for m in messages %}"),
 }

@@ -15,12 +15,12 @@ from tests.command import processes
 
 def begin(workspace: Workspace, lease: Lease) -> ForkServerProcess:
     """A worker as `python -m mwalimu.jobs.workers.worker` is one."""
-    process = processes().Process(target=_life, args=(str(workspace.root), asdict(lease)))
+    process = processes().Process(target=live, args=(str(workspace.root), asdict(lease)))
     process.start()
     return process
 
 
-def _life(root: str, lease: dict[str, Any]) -> None:
+def live(root: str, lease: dict[str, Any]) -> None:
     import torch
 
     from mwalimu.jobs.refusals import LostLease

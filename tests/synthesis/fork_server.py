@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,29 +19,17 @@ from mwalimu.data.record import Message, Record
 from mwalimu.run import Run
 from mwalimu.synthesis.generate import generate
 from mwalimu.teachers import openai_chat, served
+from tests.faults.calls import Calls
 
-WATCHED = ("write", "fsync", "replace", "ftruncate")
+CHANGES = ("write", "fsync", "rename", "truncate")
 assert served and openai_chat  # imported once, here
 
 
-class Watch:
-    """Counts the calls that change the disk, and dies after one of them."""
-
-    def __init__(self, die_at: int) -> None:
-        self.die_at = die_at
-        self.calls = 0
-        for name in WATCHED:
-            setattr(os, name, self._wrapped(getattr(os, name)))
-
-    def _wrapped(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            result = real(*args, **kwargs)
-            self.calls += 1
-            if self.calls == self.die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-
-        return call
+def watch(die_at: int) -> Calls:
+    """The calls that change the disk, of which one is the last."""
+    calls = Calls(CHANGES, at=die_at, number=0, after=True)
+    calls.install()
+    return calls
 
 
 def live(life: dict[str, Any]) -> None:
@@ -61,7 +48,7 @@ def live(life: dict[str, Any]) -> None:
         base=folder,
     )
     rows = [Record(f"r{i}", "generic", (Message("user", f"q{i}"),)) for i in range(life["rows"])]
-    watch = Watch(life["die_at"]) if "die_at" in life else None
+    calls = watch(life["die_at"]) if "die_at" in life else None
     generate(
         config,
         Run(folder / "run"),
@@ -71,8 +58,8 @@ def live(life: dict[str, Any]) -> None:
         stage_fingerprint="f",
         on_progress=lambda *_: None,
     )
-    if watch:
-        (folder / "calls").write_text(str(watch.calls))
+    if calls:
+        (folder / "calls").write_text(str(calls.count))
 
 
 def serve(live: Callable[[dict[str, Any]], None]) -> None:

@@ -20,7 +20,7 @@ from mwalimu.config.redact import public_config
 from mwalimu.config.settings import Config, EnsembleConfig
 from mwalimu.config.teacher import TeacherConfig
 from mwalimu.config.tuning import TuneConfig
-from mwalimu.errors import ConfigError
+from mwalimu.errors import ConfigError, explained
 
 SHOWN_PROBLEMS = 50
 
@@ -44,7 +44,9 @@ def read_mapping(path: Path, *, fix: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError("no such config file", where=str(path), fix=fix) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read ({error})", where=str(path)) from None
+        raise explained(error, str(path)) or ConfigError(
+            f"cannot be read ({error})", where=str(path)
+        ) from None
     except yaml.YAMLError as error:
         raise ConfigError(_yaml_problem(error), where=_yaml_place(path, error)) from None
     except RecursionError:

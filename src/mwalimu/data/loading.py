@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mwalimu.errors import explained
+
 BASE_FILE = "base.json"
 """The base's model, revision, bits and dtype; revision is null for a folder,
 which is named from here where it lies beside the adapter."""
@@ -58,7 +60,7 @@ def load_skeleton(name: str) -> Any:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, dtype=dtype)
     except Exception as error:
-        raise CannotLoad(in_one_line(error)) from error
+        raise explained(error) or CannotLoad(in_one_line(error)) from error
 
 
 def base_of(folder: Path) -> dict[str, Any]:
@@ -74,7 +76,8 @@ def base_of(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CannotLoad(f"{BASE_FILE} is damaged ({error})") from None
+        damaged = CannotLoad(f"{BASE_FILE} is damaged ({error})")
+        raise explained(error, str(folder / BASE_FILE)) or damaged from None
 
 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> Any:
@@ -86,7 +89,7 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> Any:
     try:
         return AutoTokenizer.from_pretrained(name, **_options(name, trust_remote_code))
     except Exception as error:
-        raise CannotLoad(in_one_line(error)) from error
+        raise explained(error) or CannotLoad(in_one_line(error)) from error
 
 
 def on_device(model: Any) -> Any:
@@ -120,7 +123,7 @@ def _load(
             **_options(name, trust_remote_code),
         )
     except Exception as error:  # a broken folder can raise nearly anything
-        raise CannotLoad(in_one_line(error)) from error
+        raise explained(error) or CannotLoad(in_one_line(error)) from error
     if missing := sorted(info["missing_keys"]):
         raise CannotLoad(f"{len(missing)} weights are missing, first {missing[0]}")
     return model
@@ -145,7 +148,7 @@ def _load_with_adapter(folder: Path, trust_remote_code: bool) -> Any:
         with quiet_peft():
             return PeftModel.from_pretrained(model.to(device), folder)
     except Exception as error:
-        raise CannotLoad(in_one_line(error)) from error
+        raise explained(error) or CannotLoad(in_one_line(error)) from error
 
 
 def _options(name: str, trust_remote_code: bool) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from mwalimu.data.chat import BadValue as BadValue
 from mwalimu.data.chat import check_messages, check_tools, split_reference, text_value
 from mwalimu.data.record import Message, Record
 from mwalimu.data.tables import read_arrow, read_parquet
-from mwalimu.errors import DataError
+from mwalimu.errors import DataError, explained
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet", ".arrow")
 PAIRS = (("prompt", "completion"), ("input", "output"))
@@ -63,7 +63,8 @@ def read_file(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
         with _open(path) as handle:
             yield from _read_csv(handle) if suffix == ".csv" else _read_jsonl(handle)
     except (OSError, EOFError) as error:
-        raise DataError(f"cannot be read ({error})", where=str(path)) from None
+        known = explained(error, str(path))
+        raise known or DataError(f"cannot be read ({error})", where=str(path)) from None
 
 
 def _open(path: Path) -> IO[bytes]:

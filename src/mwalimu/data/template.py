@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from mwalimu.data.record import Json
+from mwalimu.data.sandbox import bounded
 from mwalimu.data.tool_rendering import Chat, ToolSupport, adapt, find_support
 
 ANSWER = "mwalimu answer"
@@ -87,8 +88,9 @@ def render(
     if (template := template_of(tokenizer)) != tokenizer.chat_template:
         options["chat_template"] = template
     try:
-        return str(tokenizer.apply_chat_template(chat, **options))
-    except (TypeError, OverflowError, RecursionError) as error:
+        with bounded():
+            return str(tokenizer.apply_chat_template(chat, **options))
+    except (TypeError, OverflowError, RecursionError, MemoryError) as error:
         # The template's own: it joins what cannot be joined, counts too far or calls itself.
         raise TemplateError(str(error)) from error
 

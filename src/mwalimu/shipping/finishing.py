@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mwalimu.config import OUTSIDE_THE_RESULT, Config, ExportFinishConfig, TargetConfig
-from mwalimu.errors import DiskFull, MwalimuError
+from mwalimu.errors import MachineError, MwalimuError
 from mwalimu.evaluation.summary import Row
 from mwalimu.export.make import versions
 from mwalimu.export.package import size_mib
@@ -77,11 +77,11 @@ class Finishing:
     def source(self, target: TargetConfig) -> tuple[Source, Finish]:
         """Of what `target` is to be made. What fails is told, and the student taken as it is.
 
-        Raises DiskFull.
+        Raises MachineError.
         """
         try:
             source, finish = self._decided(target)
-        except DiskFull:
+        except MachineError:
             raise
         except MwalimuError as error:
             source, finish = self.student, Finish(False, f"not finished: {error}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from mwalimu.config import Config, TargetConfig
 from mwalimu.data.record import Record
-from mwalimu.errors import DiskFull, MwalimuError, RunError, StudentError
+from mwalimu.errors import MachineError, MwalimuError, RunError, StudentError
 from mwalimu.evaluation.evaluate import write_rows
 from mwalimu.evaluation.statistics import holm
 from mwalimu.export.card import Origin
@@ -71,7 +71,7 @@ class Stage:
         """Publishes the exports and their summary. What fails is listed, and stops no other.
 
         Raises:
-            DiskFull: the exports that are whole stay.
+            MachineError: the exports that are whole stay.
             StudentError: the student itself cannot be measured.
         """
         reference = self.bench.student()
@@ -80,7 +80,7 @@ class Stage:
         for target in self.config.export.targets:
             try:
                 entries.append(self._shipped(target, reference))
-            except DiskFull:
+            except MachineError:
                 raise
             except MwalimuError as error:
                 failed.append({"name": target.name, "error": told(error), "why": str(error)})

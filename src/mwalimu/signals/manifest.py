@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mwalimu.errors import RunError, SignalMismatch
+from mwalimu.errors import MachineError, RunError, SignalMismatch
+from mwalimu.run import disk_errors
 from mwalimu.signals.encoding import Encoding
 from mwalimu.signals.flat import DenseEncoding, HiddenEncoding, RealisedEncoding
 from mwalimu.signals.shard import shard_name
@@ -142,11 +143,15 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         if path.stat().st_size > MAX_MANIFEST:
             raise ValueError("it is too long")
-        raw = json.loads(path.read_bytes())
+        with disk_errors(path):
+            text = path.read_bytes()
+        raw = json.loads(text)
         found = raw.get("format") if isinstance(raw, dict) else None
         if found != FORMAT:
             raise ValueError(f"its format is {_shown(found)}, this version reads {FORMAT!r}")
         return _parsed(raw)
+    except MachineError:
+        raise
     except (OSError, LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
         raise RunError(
             f"is damaged, or not a manifest of signals ({_shown(error)})",

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from mwalimu.errors import RunError
+from mwalimu.errors import RunError, explained
 from mwalimu.signals.signal import Array
 
 MAX_HEADER = 1 << 16  # ours have at most a kilobyte
@@ -55,7 +55,9 @@ def map_tensors(path: Path) -> Tensors:
         size = path.stat().st_size
         bytes_mapped = np.memmap(path, np.uint8, mode="r") if size else np.empty(0, np.uint8)
     except (OSError, ValueError) as error:
-        raise RunError(f"cannot be read ({error})", where=str(path)) from None
+        raise explained(error, str(path)) or RunError(
+            f"cannot be read ({error})", where=str(path)
+        ) from None
     mapped = bytes_mapped.view(np.ndarray)  # slices of a plain array are cheaper
     try:
         header, data = _header(mapped)

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mwalimu.synthesis.frames import ANSWER, SENT, Cost
 
@@ -42,25 +42,48 @@ class Spend(NamedTuple):
     open_nano_usd: int = 0
 
 
+class IndexDamaged(OSError):
+    """No database any more; `renew` makes it one."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(errno.EIO, said)
+
+
 class Index:
+    """Every method raises OSError as the disk would; IndexDamaged too, but for `renew`."""
+
     def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: sqlite3.Connection
+        try:
+            self._open()
+        except IndexDamaged:
+            self.renew()
+
+    def _open(self) -> None:
+        # Refused for its own reason, which SQLite does not tell.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         with _sqlite_errors():
-            try:
-                self._db = _connect(path)
-            except sqlite3.OperationalError:
-                raise
-            except sqlite3.DatabaseError:
-                for suffix in ("", "-wal", "-shm"):
-                    with suppress(FileNotFoundError):
-                        os.unlink(f"{path}{suffix}")
-                self._db = _connect(path)
+            self._db = _connect(self._path)
+
+    def renew(self) -> None:
+        """Begins anew, with nothing in it."""
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self._path}{suffix}")
+        self._open()
 
     def close(self) -> None:
-        self._db.close()
+        with suppress(AttributeError):  # it was never opened
+            self._db.close()
 
     def end(self) -> int:
-        """How far the segment is indexed; 0 if not at all."""
-        row = self._db.execute("SELECT end FROM state").fetchone()
+        """How far the segment is indexed; 0 if not at all. Reads all that `keys` does not."""
+        with _sqlite_errors():
+            for table in ("open", "spend"):
+                self._db.execute(f"SELECT * FROM {table}").fetchall()
+            row = self._db.execute("SELECT end FROM state").fetchone()
         return int(row[0]) if row else 0
 
     def clear(self) -> None:
@@ -70,26 +93,32 @@ class Index:
 
     def keys(self) -> Iterator[bytes]:
         """Of all answers."""
-        return (key for (key,) in self._db.execute("SELECT key FROM answers"))
+        with _sqlite_errors():
+            yield from (key for (key,) in self._db.execute("SELECT key FROM answers"))
 
     def find(self, key: bytes) -> tuple[int, int] | None:
-        row = self._db.execute("SELECT offset, length FROM answers WHERE key = ?", (key,))
-        found: tuple[int, int] | None = row.fetchone()
+        found: tuple[int, int] | None = self._one(
+            "SELECT offset, length FROM answers WHERE key = ?", key
+        )
         return found
 
     def any_open(self) -> bool:
-        return self._db.execute("SELECT 1 FROM open LIMIT 1").fetchone() is not None
+        return self._one("SELECT 1 FROM open LIMIT 1") is not None
 
     def is_open(self, key: bytes) -> bool:
-        return self._db.execute("SELECT 1 FROM open WHERE key = ?", (key,)).fetchone() is not None
+        return self._one("SELECT 1 FROM open WHERE key = ?", key) is not None
+
+    def _one(self, query: str, *given: bytes) -> Any:
+        with _sqlite_errors():
+            return self._db.execute(query, given).fetchone()
 
     def spend(self, run: bytes) -> Spend:
-        closed = self._db.execute("SELECT * FROM spend WHERE run = ?", (run,)).fetchone()
-        left = self._db.execute(
+        closed = self._one("SELECT * FROM spend WHERE run = ?", run)
+        left = self._one(
             "SELECT sum(times), sum(times * (prompt + completion)), sum(times * nano) "
             "FROM open WHERE run = ?",
-            (run,),
-        ).fetchone()
+            run,
+        )
         return Spend(*(closed[1:] if closed else (0,) * 6), *(value or 0 for value in left))
 
     def apply(self, fold: Fold, end: int) -> None:
@@ -175,14 +204,29 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+_ERRNO = {
+    "SQLITE_FULL": errno.ENOSPC,
+    "SQLITE_IOERR_READ": errno.EIO,
+    "SQLITE_IOERR_SHORT_READ": errno.EIO,
+    "SQLITE_IOERR": errno.ENOSPC,  # a file-size limit, or no room for the map beside it
+    "SQLITE_CANTOPEN": errno.EMFILE,  # the file itself could be opened, not those beside it
+    "SQLITE_READONLY": errno.EACCES,
+}
+"""By the beginning of SQLite's name, the first that fits: it does not tell what the system said."""
+
+
 @contextmanager
 def _sqlite_errors() -> Iterator[None]:
-    """SQLite has its own words for a full disk."""
+    """SQLite has its own words for a full disk, one that cannot be read, and a damaged file."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorname.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-            raise OSError(errno.ENOSPC, str(error)) from error
+    except sqlite3.DatabaseError as error:
+        name = error.sqlite_errorname
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            raise IndexDamaged(str(error)) from error
+        for known, number in _ERRNO.items():
+            if name.startswith(known):
+                raise OSError(number, str(error)) from error
         raise
 
 
@@ -203,7 +247,7 @@ class StoredKeys(Index):
             self._db = sqlite3.connect(address, uri=True)
             self.find(b"")
             self.spend(b"")
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
             self._db = sqlite3.connect(":memory:")
             self._db.executescript(SCHEMA)
 
@@ -221,5 +265,5 @@ class StoredKeys(Index):
         """Offset and length of an answer in the segment; None where it is not known."""
         try:
             return self.find(key)
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, OSError):
             return None

@@ -25,7 +25,7 @@ from mwalimu.data.seen import MaybeMet
 from mwalimu.errors import RunError
 from mwalimu.run import atomic_writer, disk_errors, exclusive
 from mwalimu.synthesis.frames import ANSWER, HEAD, SENT, UNBILLED, Cost, Frame, pack, read_frames
-from mwalimu.synthesis.index import FILE, Fold, Index, Spend
+from mwalimu.synthesis.index import FILE, Fold, Index, IndexDamaged, Spend
 
 MAGIC = b"mwalimu answers 2\n"
 SEGMENT = "segment-000001.log"
@@ -58,9 +58,11 @@ class AnswerStore:
                 stack.callback(os.close, self._file)
                 self._index = Index(folder / FILE)
                 stack.callback(self._index.close)
-                self.end = self._catch_up()
-                self._indexed.update(self._index.keys())
-                self._left_open = self._index.any_open()
+                try:
+                    self.end = self._read_index()
+                except IndexDamaged:
+                    self._index.renew()
+                    self.end = self._read_index()
                 os.fsync(self._file)  # what a killed process wrote was not yet durable
             self._closing = stack.pop_all()
 
@@ -89,11 +91,13 @@ class AnswerStore:
         raw_key = bytes.fromhex(key)
         place = self._fold.answers.get(raw_key)
         if place is None and raw_key in self._indexed:
-            place = self._index.find(raw_key)
+            with disk_errors(self.folder):
+                place = self._index.find(raw_key)
         if place is None:
             return None
         offset, length = place
-        data = os.pread(self._file, HEAD.size + length, offset - HEAD.size)
+        with disk_errors(self.folder / SEGMENT):
+            data = os.pread(self._file, HEAD.size + length, offset - HEAD.size)
         frame = next(read_frames(data), None)
         if frame is None or frame.kind != ANSWER or frame.key != raw_key:
             return None
@@ -148,6 +152,13 @@ class AnswerStore:
             self._fold.add(kind, key, self.run, cost, offset, len(raw))
         if self._fold.frames >= INDEX_EVERY:
             self.flush()
+
+    def _read_index(self) -> int:
+        """Its end, which is then the segment's too."""
+        end = self._catch_up()
+        self._indexed.update(self._index.keys())
+        self._left_open = self._index.any_open()
+        return end
 
     def flush(self) -> None:
         """Brings the index up to the end of the segment."""

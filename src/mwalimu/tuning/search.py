@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mwalimu.config import Config
-from mwalimu.errors import DiskFull, Misplaced, MissingDependency, MwalimuError, StudentError
+from mwalimu.errors import MachineError, Misplaced, MissingDependency, MwalimuError, StudentError
 from mwalimu.run import Run
 from mwalimu.shipping.telling import rebuilt
 from mwalimu.tuning import study as book
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 WRITTEN = 0
 """The trial that is the recipe as it is written, to which the chosen one is held."""
-NOT_OF_THE_RECIPE = (DiskFull, Misplaced, MissingDependency)
+NOT_OF_THE_RECIPE = (MachineError, Misplaced, MissingDependency)
 """What would end any other trial as well."""
 
 

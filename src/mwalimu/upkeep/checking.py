@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from mwalimu.errors import RunError
-from mwalimu.run import STAGES, StageState, sha256_file
+from mwalimu.errors import MachineError, RunError
+from mwalimu.run import STAGES, StageState, disk_errors, sha256_file
 from mwalimu.signals.checks import verify as verify_signals
 from mwalimu.synthesis.checking import check_store
 from mwalimu.upkeep.folders import existing
@@ -44,8 +44,11 @@ def _stage(root: Path, name: str, state: StageState) -> Line:
         path = root / file
         if not path.is_file():
             return Line(name, f"{file} is missing", again)
-        if sha256_file(path) != digest:
-            return Line(name, f"{file} is not what was published", again)
+        try:
+            if sha256_file(path) != digest:
+                return Line(name, f"{file} is not what was published", again)
+        except MachineError as error:
+            return Line(name, f"{file}: {error.what}", f"look at the disk, then {again}")
     if name == "signals":
         try:
             for file in state.files:
@@ -63,7 +66,13 @@ def check_answers(folder: Path) -> Iterator[Line]:
     Raises:
         RunError: it is no answer store of this version.
     """
-    state = check_store(folder)
+    try:
+        with disk_errors(folder):
+            state = check_store(folder)
+    except MachineError as error:
+        fix = "look at the disk; on a sound one a copy of what can still be read is a store too"
+        yield Line("answers", error.what, fix)
+        return
     yield Line("answers", f"{state.answers:,} answers whole, {state.size:,} bytes")
     if state.damaged:
         said = f"{state.damaged:,} bytes among them are no answer"

@@ -14,7 +14,7 @@ from mwalimu.config import build_config
 from mwalimu.run import Run
 from mwalimu.synthesis.prompts import synthesise
 from mwalimu.teachers import openai_chat, served
-from tests.synthesis.fork_server import Watch, serve
+from tests.synthesis.fork_server import serve, watch
 
 assert served and openai_chat  # imported once, here
 
@@ -22,7 +22,7 @@ assert served and openai_chat  # imported once, here
 def live(life: dict[str, Any]) -> None:
     folder = Path(life["folder"])
     config = build_config(life["config"], base=Path(life["base"]))
-    watch = Watch(life["die_at"])
+    calls = watch(life["die_at"])
     synthesise(
         config,
         Run(folder / "run"),
@@ -30,7 +30,7 @@ def live(life: dict[str, Any]) -> None:
         stage_fingerprint="f",
         on_progress=lambda *_: None,
     )
-    (folder / "calls").write_text(str(watch.calls))
+    (folder / "calls").write_text(str(calls.count))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,11 @@ from mwalimu.errors import (
     ConfigError,
     DataError,
     DiskFull,
+    MachineError,
     MissingDependency,
     MwalimuError,
     RunError,
+    machine_error,
 )
 from mwalimu.jobs.http.told import tell
 from mwalimu.jobs.refusals import NotFound, QuotaReached
@@ -47,6 +49,7 @@ _STATUS: tuple[tuple[type[MwalimuError], int], ...] = (
     (ConfigError, 400),
     (DataError, 400),
     (DiskFull, 507),
+    (MachineError, 503),
     (MissingDependency, 503),
 )
 
@@ -115,6 +118,11 @@ def add_problems(app: FastAPI, workspace: Workspace) -> None:
     @app.exception_handler(MwalimuError)
     async def known(request: Request, error: MwalimuError) -> Response:
         return respond(problem_of(error, workspace))
+
+    @app.exception_handler(OSError)
+    async def machine(request: Request, error: OSError) -> Response:
+        refused = machine_error(error)
+        return await unknown(request, error) if refused is None else await known(request, refused)
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> Response:

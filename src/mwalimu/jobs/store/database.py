@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mwalimu.errors import DiskFull, MwalimuError, RunError
+from mwalimu.errors import DiskFull, MachineError, MwalimuError, RunError
 from mwalimu.jobs.store.migrations import migrate
 
 BUSY = 30.0  # seconds that a transaction waits for another one
@@ -34,7 +34,7 @@ class Database:
 
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
-        """Raises DiskFull; RunError where the file cannot be read or is busy for BUSY seconds."""
+        """Raises MachineError; RunError where the file is damaged, or busy for BUSY seconds."""
         with self._connection() as connection, _transaction(connection, "BEGIN IMMEDIATE"):
             yield connection
 
@@ -105,19 +105,21 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-_FIXES = {
-    sqlite3.SQLITE_BUSY: "try again",
-    sqlite3.SQLITE_CANTOPEN: "see who may write there",
-    sqlite3.SQLITE_CORRUPT: "put back a copy of the workspace",
-    sqlite3.SQLITE_IOERR: "see whether the disk is sound and has room",
-    sqlite3.SQLITE_NOTADB: "name another workspace",
-    sqlite3.SQLITE_READONLY: "see who may write there",
+_REFUSALS: dict[int, tuple[type[MwalimuError], str]] = {
+    sqlite3.SQLITE_BUSY: (RunError, "try again"),
+    sqlite3.SQLITE_CANTOPEN: (MachineError, "see who may write there, and how many files are open"),
+    sqlite3.SQLITE_CORRUPT: (RunError, "put back a copy of the workspace"),
+    sqlite3.SQLITE_FULL: (DiskFull, "what is in it is whole; free some space"),
+    sqlite3.SQLITE_IOERR: (MachineError, "see whether the disk is sound and has room"),
+    sqlite3.SQLITE_NOTADB: (RunError, "name another workspace"),
+    sqlite3.SQLITE_READONLY: (MachineError, "see who may write there"),
 }
 
 
 def _explained(error: sqlite3.DatabaseError, path: Path) -> MwalimuError | None:
     """What the machine did to us in one line; None for a mistake of ours."""
     code = getattr(error, "sqlite_errorcode", -1) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
-        return DiskFull(str(error), where=str(path), fix="what is in it is whole; free some space")
-    return RunError(str(error), where=str(path), fix=_FIXES[code]) if code in _FIXES else None
+    if code not in _REFUSALS:
+        return None
+    kind, fix = _REFUSALS[code]
+    return kind(str(error), where=str(path), fix=fix)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from mwalimu.errors import ConfigError, DiskFull, RunError
+from mwalimu.errors import ConfigError, MachineError, RunError
 from mwalimu.jobs.records import Owner, Role
 from mwalimu.jobs.refusals import NotFound, WrongState
 from mwalimu.jobs.store.database import Database
@@ -81,7 +81,7 @@ class TokenStore:
 
     def _note_use(self, digest: bytes, now: float) -> None:
         """As far as it can be written: a full disk locks nobody out."""
-        with suppress(DiskFull, RunError), self.database.change() as db:
+        with suppress(MachineError, RunError), self.database.change() as db:
             db.execute("UPDATE tokens SET last_used = ? WHERE digest = ?", (now, digest))
 
     def all(self) -> list[Token]:

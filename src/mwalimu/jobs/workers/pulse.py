@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from mwalimu.data.record import Json
-from mwalimu.errors import DiskFull, RunError
+from mwalimu.errors import MachineError, RunError
 from mwalimu.jobs.records import Lease
 from mwalimu.jobs.refusals import JobNotFound, LostLease
 from mwalimu.jobs.states import STOPS
@@ -90,7 +90,7 @@ class Pulse:
             step()
         except (LostLease, JobNotFound):
             end_at_once("the job is no longer this worker's")
-        except (RunError, DiskFull) as error:
+        except (RunError, MachineError) as error:
             if time.monotonic() - self._beaten > self.lease.seconds:
                 end_at_once(f"the store cannot be written ({error})")
 

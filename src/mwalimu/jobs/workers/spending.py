@@ -29,9 +29,9 @@ class Spending:
     def look(self) -> Json | None:
         """{"usd", "requests", "tokens"}, `usd` None where a price is unknown.
 
-        None before the run has an account.
+        None before the run has an account, and where it cannot be read now.
         """
-        with suppress(FileNotFoundError, KeyError, ValueError):
+        with suppress(OSError, KeyError, ValueError):
             account = bytes.fromhex(json.loads(self.manifest.read_bytes())["id"])
             self._catch_up(account)
             usd = self._nano_usd / 1e9 if self._priced else None

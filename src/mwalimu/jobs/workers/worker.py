@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any
 
 from mwalimu.data.record import Json
-from mwalimu.errors import DiskFull, MwalimuError, RunError
+from mwalimu.errors import MachineError, MwalimuError, RunError, explained
 from mwalimu.jobs.records import Job, Lease
 from mwalimu.jobs.refusals import JobNotFound, LostLease, WrongState
 from mwalimu.jobs.states import STOPS, State
@@ -115,8 +115,8 @@ def _work_alone(workspace: Workspace, store: JobStore, lease: Lease, works: Work
     except KeyboardInterrupt:
         end = None
     except Exception as error:
-        if isinstance(error, MwalimuError):
-            print(f"error: {workspace.told(str(error))}", file=sys.stderr)
+        if known := explained(error):
+            print(f"error: {workspace.told(str(known))}", file=sys.stderr)
         else:
             print(workspace.told(traceback.format_exc()), end="", file=sys.stderr)
         end, found = State.FAILED, {"error": as_problem(error, workspace)}
@@ -128,9 +128,9 @@ def _work_alone(workspace: Workspace, store: JobStore, lease: Lease, works: Work
 def as_problem(error: Exception, workspace: Workspace) -> Json:
     """What a job's `error` holds."""
     told = workspace.told
-    if isinstance(error, MwalimuError):
-        place = {"what": error.what, "where": error.where, "fix": error.fix}
-        return {name: told(text) for name, text in place.items()} | {"exit_code": error.exit_code}
+    if known := explained(error):
+        place = {"what": known.what, "where": known.where, "fix": known.fix}
+        return {name: told(text) for name, text in place.items()} | {"exit_code": known.exit_code}
     return {
         "what": told(f"unexpected {type(error).__name__}: {error}"),
         "where": "",
@@ -153,7 +153,7 @@ def _say(store: JobStore, lease: Lease, end: State | None, found: dict[str, Any]
                 store.advance(lease, end, **found)
         except (WrongState, JobNotFound):
             raise
-        except (RunError, DiskFull) as error:
+        except (RunError, MachineError) as error:
             print(f"the store cannot be written: {error}", file=sys.stderr, flush=True)
             time.sleep(1)
         else:

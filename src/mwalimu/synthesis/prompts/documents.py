@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mwalimu.data.record import Message
-from mwalimu.errors import DataError
+from mwalimu.errors import DataError, explained
 from mwalimu.synthesis.prompts.base import (
     Ask,
     Candidate,
@@ -101,7 +101,9 @@ def passages(folder: Path, most_words: int) -> Iterator[Passage]:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot be read ({error})", where=str(path)) from None
+            raise explained(error, str(path)) or DataError(
+                f"cannot be read ({error})", where=str(path)
+            ) from None
         for start, end in spans(text, most_words):
             if len(text[start:end].split()) >= MIN_WORDS:
                 found = True

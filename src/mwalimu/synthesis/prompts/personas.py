@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 
 from mwalimu.data.record import Json
-from mwalimu.errors import DataError
+from mwalimu.errors import DataError, explained
 from mwalimu.synthesis.prompts.base import (
     Ask,
     Method,
@@ -69,7 +69,9 @@ def read_personas(path: Path) -> Iterator[str]:
                     found = True
                     yield _persona(line.strip(), f"{path}:{number}")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read ({error})", where=str(path)) from None
+        raise explained(error, str(path)) or DataError(
+            f"cannot be read ({error})", where=str(path)
+        ) from None
     if not found:
         raise DataError("has no personas", where=str(path), fix="write one on each line")
 
