@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install gguf quickstart test check trust lock clean
+.PHONY: install gguf quickstart test check trust lock sbom clean
 
 install: $(VENV)/.installed
 
@@ -49,6 +49,10 @@ lock:
 	$(BIN)/uv pip compile -q --generate-hashes --python-version 3.11 --extra all --extra dev \
 	  --no-emit-package torch -c build/torch.txt --custom-compile-command "make lock" \
 	  -o requirements/lock.txt pyproject.toml
+
+# What the product is made of, out of the lock: docs/sbom.cdx.json, docs/licences.md. After each `make lock`.
+sbom: install
+	$(BIN)/python -m benchmarks.trust.sbom
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
