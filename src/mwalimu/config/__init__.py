@@ -63,8 +63,8 @@ from mwalimu.config.settings import (
 )
 from mwalimu.config.student import PruneConfig, StudentConfig
 from mwalimu.config.teacher import Kind, TeacherConfig
-from mwalimu.config.training import OUTSIDE_THE_RESULT, FinetuneConfig
-from mwalimu.config.tuning import MixConfig, RangeConfig, TuneConfig
+from mwalimu.config.training import OUTSIDE_THE_RESULT, FinetuneConfig, MixtureConfig
+from mwalimu.config.tuning import MixConfig, MixtureRangeConfig, RangeConfig, TuneConfig
 
 __all__ = [
     "CHECKS",
@@ -97,6 +97,8 @@ __all__ = [
     "LengthConfig",
     "LoadConfig",
     "MixConfig",
+    "MixtureConfig",
+    "MixtureRangeConfig",
     "OnPolicyConfig",
     "PartConfig",
     "Precision",

@@ -24,18 +24,24 @@ from mwalimu.tuning.search import Place, Search
 from mwalimu.tuning.space import Space
 from mwalimu.tuning.study import open_study, require_optuna
 from mwalimu.tuning.telling import write_outcome
+from mwalimu.tuning.usual import known_of
 
 OUTSIDE_THE_SEARCH = {"budget", "parallel"}
 """Settings under which a search goes on; any other begins a new one."""
 
 
 def tune(
-    pipeline: Pipeline, *, allow_spend: bool = False, launch: Launch = InSubprocess
+    pipeline: Pipeline,
+    *,
+    allow_spend: bool = False,
+    look_at_test: bool = True,
+    launch: Launch = InSubprocess,
 ) -> Conclusion:
     """Searches in the run folder's `tuning/`, where an earlier search of the same job goes on.
 
     The teacher answers once, as the job itself asks; trials learn from that. `allow_spend` lets
-    them ask a teacher that costs, each under the config's own budget.
+    them ask a teacher that costs, each under the config's own budget. With `look_at_test` the
+    choice and the recipe as written are measured on the test rows.
 
     Raises:
         ConfigError: the budget or the space cannot be used, or there are no validation rows.
@@ -55,7 +61,8 @@ def tune(
         pipeline.run.path("tuning", "validation.jsonl").absolute(),
     )
     write_rows(place.rows, rows)
-    space = Space(config, pipeline.config.finetune.objective)
+    known = known_of(pipeline.run.learned()["train"])
+    space = Space(config, pipeline.config.finetune.objective, known)
     search = Search(
         config=config,
         space=space,
@@ -67,7 +74,8 @@ def tune(
         say=lambda text: pipeline.progress("tune", 0, 0, text),
     )
     search.run()
-    found = conclude(search, _test(pipeline), pipeline.progress, graded_by=graded_by)
+    test = _test(pipeline) if look_at_test else []
+    found = conclude(search, test, pipeline.progress, graded_by=graded_by)
     write_outcome(pipeline.run.path("tuning"), config, found)
     return found
 
@@ -146,6 +154,7 @@ def _fingerprint(config: Config, place: Place) -> str:
             "tune": tune,
             "rows": sha256_file(place.rows),
             "student": model_hashes(config.student.model),
+            "students": [model_hashes(model) for model in config.tune.students],
             "data": [_hash(path) for path in files],
         }
     )
