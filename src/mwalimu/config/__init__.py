@@ -1,5 +1,6 @@
 """`distill.yaml`: typed, loaded, overridden and validated once. Imports no torch."""
 
+from mwalimu.config.auto import AutoConfig
 from mwalimu.config.buying import ActiveConfig
 from mwalimu.config.curation import (
     CHECKS,
@@ -77,6 +78,7 @@ __all__ = [
     "PROMPT_FILES",
     "TASKS",
     "ActiveConfig",
+    "AutoConfig",
     "BalanceConfig",
     "BudgetConfig",
     "CheckName",

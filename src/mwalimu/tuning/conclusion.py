@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
+class NothingMeasured(RunError):
+    """The budget ended before any trial did."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tried:
     """A trial as it is told: `state` is complete, pruned, fail or running; `why` it failed.
@@ -95,12 +99,12 @@ def conclude(
     """Chooses on the validation rows, then measures the choice beside the recipe as written.
 
     Raises:
-        RunError: no trial was measured to its end.
+        NothingMeasured: no trial was measured to its end.
         DataError: a test row has no gold answer.
     """
     best = search.best()
     if not best:
-        raise RunError(
+        raise NothingMeasured(
             "no trial ended within the budget",
             where=str(search.place.root / "tuning"),
             fix="run the same command with a larger --budget; it goes on where it was",

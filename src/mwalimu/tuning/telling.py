@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mwalimu.config import Config, TuneConfig, dump_config
+from mwalimu.config import AutoConfig, Config, TuneConfig, dump_config
 from mwalimu.report.wording import escape_markdown
 from mwalimu.run import atomic_writer, write_json
 from mwalimu.tuning.axes import recipe
@@ -31,7 +31,7 @@ def write_outcome(folder: Path, config: Config, found: Conclusion) -> None:
 
 def ready(config: Config, changes: dict[str, Any]) -> str:
     """The job with `changes`, every default written out, without the search."""
-    final = recipe(config, changes).model_copy(update={"tune": TuneConfig()})
+    final = recipe(config, changes).model_copy(update={"tune": TuneConfig(), "auto": AutoConfig()})
     return dump_config(final)
 
 

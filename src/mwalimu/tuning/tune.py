@@ -150,7 +150,7 @@ def _fingerprint(config: Config, place: Place) -> str:
     files = [config.data.train, config.data.labelled]
     return fingerprint(
         {
-            "config": config.model_dump(mode="json", exclude={"tune", "budget", "export"}),
+            "config": config.model_dump(mode="json", exclude={"tune", "auto", "budget", "export"}),
             "tune": tune,
             "rows": sha256_file(place.rows),
             "student": model_hashes(config.student.model),
