@@ -285,5 +285,7 @@ RULES: Mapping[str, Rule] = {
     "TuneConfig.budget": _closed,
     "TuneConfig.space": _closed,
     "TuneConfig.students": _closed,
+    "MixtureRangeConfig.groups": _closed,
+    "MixtureRangeConfig.by": _closed,
     "AutoConfig.budget": _closed,
 }
