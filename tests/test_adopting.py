@@ -54,6 +54,20 @@ def test_what_is_damaged_or_of_other_settings_is_not_taken(tmp_path: Path) -> No
     assert adopt(run, "generate", "w", [other, damaged, donor(tmp_path / "whole")])
 
 
-def test_stages_that_write_to_their_files_again_are_not_shared(tmp_path: Path) -> None:
-    there = donor(tmp_path / "theirs", stage="finetune")
-    assert not adopt(Run(tmp_path / "mine"), "finetune", "w", [there])
+def test_a_training_is_taken_over_and_what_it_writes_to_again_is_a_copy(tmp_path: Path) -> None:
+    there = Run(tmp_path / "theirs")
+    files = [there.path("finetune/student/model.safetensors"), there.path("finetune/metrics.jsonl")]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    there.finish("finetune", "w", files, {})
+    mine = Run(tmp_path / "mine")
+    assert adopt(mine, "finetune", "w", [Run(tmp_path / "theirs")])
+    assert mine.path("finetune/student/model.safetensors").samefile(files[0])
+    assert not mine.path("finetune/metrics.jsonl").samefile(files[1])
+    assert mine.path("finetune/metrics.jsonl").read_text() == "x"
+
+
+def test_what_is_measured_is_not_taken_over(tmp_path: Path) -> None:
+    there = donor(tmp_path / "theirs", stage="evaluate")
+    assert not adopt(Run(tmp_path / "mine"), "evaluate", "w", [there])

@@ -28,6 +28,7 @@ ROWS = (
     },
     {"pipeline"},
     {"tuning", "buying"},
+    {"auto"},
     {"api"},
     {"jobs"},
     {"azure"},

@@ -1,7 +1,7 @@
 """Tuned against the recipe as written, and TPE against random search, at an equal budget.
 
     python benchmarks/tuning/tuned.py --out FOLDER [--tasks summarization nli] [--trials 10]
-        [--repeats 5] [--banking77 FOLDER --teacher FOLDER --student FOLDER]
+        [--repeats 5] [--plan] [--banking77 FOLDER --teacher FOLDER --student FOLDER]
 
 Each repetition is a search with a seed of its own, by TPE and by random draws, over the same space
 with as many trials; the first trial of both is the recipe as written. The written recipe is the
@@ -12,19 +12,27 @@ is not trained again: the student would be the same, byte for byte.
 
 Tasks of the quickstart's world need nothing but this repository. `--banking77` is a folder of
 train.jsonl, validation.jsonl and test.jsonl; `--teacher` and `--student` are those that
-benchmarks/banking77.py made. Run again, it goes on where it stopped.
+benchmarks/banking77.py made.
+
+That one command does all repetitions. Run again after Ctrl-C or a kill, it goes on where it
+stopped: searches, trials and trainings are resumed, and what was measured is read. `--plan` trains
+the first trial of each task, which the searches then take over, and says how many CPU hours are
+left by it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any, cast
 
 from mwalimu.config import Config, build_config
@@ -36,13 +44,14 @@ from mwalimu.quickstart.world import Split, generate_rows
 from mwalimu.run import fingerprint
 from mwalimu.shipping.telling import told
 from mwalimu.tuning.conclusion import Conclusion
-from mwalimu.tuning.launching import Event
+from mwalimu.tuning.launching import Event, Launch
 from mwalimu.tuning.trial import Order, run_trial
 from mwalimu.tuning.tune import tune
 
 SAMPLERS = ("tpe", "random")
 WORLD_TASKS = 5
 WARM_UP = 5
+COSTS = "costs.jsonl"
 SPACE: dict[str, Any] = {
     "finetune.learning_rate": {"low": 3e-4, "high": 2e-2, "log": True},
     "finetune.batch_size": [8, 16, 32],
@@ -65,17 +74,56 @@ class Done:
 def here(order: Order, heard: Callable[[Event], None]) -> Done:
     """Students are kept beside the searches, by recipe."""
     folder = Path(order.folder)
-    known = folder.parents[3] / "recipes" / key_of(order)
+    task = folder.parents[3]
+    known = task / "recipes" / key_of(order)
     if known.exists() and not folder.exists():
-        shutil.copytree(known, folder)
+        copied(known, folder)
+    began = time.process_time()
     try:
         run_trial(order, heard)
     except MwalimuError as error:
         heard({"failed": told(error)})
     if not known.exists():
-        shutil.copytree(folder, known)
+        copied(folder, known)
+        with open(task / COSTS, "a", encoding="utf-8") as lines:
+            cost = {"recipe": known.name, "cpu_seconds": time.process_time() - began}
+            lines.write(json.dumps(cost) + "\n")
     heard({"ended": {"code": 0, "said": ""}})
     return Done()
+
+
+def copied(source: Path, target: Path) -> None:
+    """Whole or not at all."""
+    beside = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(source, beside)
+    os.replace(beside, target)
+
+
+class OneTrial(Exception):
+    """Enough for a plan."""
+
+
+def one_trial(order: Order, heard: Callable[[Event], None]) -> Done:
+    if Path(order.folder).name != "0000":
+        raise OneTrial
+    return here(order, heard)
+
+
+def hours_left(folder: Path, repeats: int, trials: int) -> str:
+    """From what the trainings so far cost: the median, for one that was resumed looks cheap.
+
+    Draws before WARM_UP trials are the same under both samplers, and so are their students.
+    """
+    lines = (folder / COSTS).read_text(encoding="utf-8").splitlines()
+    costs = [json.loads(line)["cpu_seconds"] for line in lines]
+    alike = min(WARM_UP, trials) - 1
+    all_of = 1 + repeats * (alike + len(SAMPLERS) * (trials - 1 - alike))
+    left = max(0, all_of - len(costs)) * median(costs) / 3600
+    return (
+        f"{folder.name}: {len(costs)} of about {all_of} trainings are done, each takes "
+        f"{median(costs):.0f} CPU s; about {left:.1f} CPU hours are left, and the test rows' looks"
+    )
 
 
 def key_of(order: Order) -> str:
@@ -113,7 +161,14 @@ def banking_job(data: Path, teacher: Path, student: Path, epochs: int) -> dict[s
     }
 
 
-def searched(raw: dict[str, Any], folder: Path, sampler: str, seed: int, trials: int) -> Conclusion:
+def searched(
+    raw: dict[str, Any],
+    folder: Path,
+    sampler: str,
+    seed: int,
+    trials: int,
+    launch: Launch = here,
+) -> Conclusion:
     search = {
         "space": SPACE,
         "warm_up": WARM_UP,
@@ -129,7 +184,7 @@ def searched(raw: dict[str, Any], folder: Path, sampler: str, seed: int, trials:
         if stage == "tune" and not total:
             print(f"{root.name}: {note}", file=sys.stderr, flush=True)
 
-    return tune(Pipeline(config, root, store=folder / "answers", progress=say), launch=here)
+    return tune(Pipeline(config, root, store=folder / "answers", progress=say), launch=launch)
 
 
 def row_of(found: Conclusion) -> dict[str, Any]:
@@ -195,6 +250,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--train", type=int, default=400)
     parser.add_argument("--held-out", type=int, default=200)
+    parser.add_argument("--plan", action="store_true", help="one trial of each task, then stop")
     for name in ("banking77", "teacher", "student"):
         parser.add_argument(f"--{name}", type=Path)
     options = parser.parse_args()
@@ -210,6 +266,12 @@ def main() -> None:
         jobs["banking77"] = (options.out / "banking77", job)
     else:
         print("banking77: left out, as --banking77, --teacher and --student are not all given")
+    if options.plan:
+        for folder, job in jobs.values():
+            with suppress(OneTrial):
+                searched(job, folder, "tpe", 1, options.trials, one_trial)
+            print(hours_left(folder, options.repeats, options.trials), flush=True)
+        return
     found: dict[str, Any] = {name: {sampler: [] for sampler in SAMPLERS} for name in jobs}
     for seed in range(1, options.repeats + 1):
         for name, (folder, job) in jobs.items():
@@ -217,6 +279,7 @@ def main() -> None:
                 row = row_of(searched(job, folder, sampler, seed, options.trials))
                 found[name][sampler].append(row)
                 print(name, sampler, seed, json.dumps(row), flush=True)
+                print(hours_left(folder, options.repeats, options.trials), flush=True)
             found[name]["summary"] = summary(found[name], folder)
         (options.out / "tuned.json").write_text(json.dumps(found, indent=1))
     print(json.dumps({name: one["summary"] for name, one in found.items()}, indent=1))

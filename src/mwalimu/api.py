@@ -262,14 +262,15 @@ def run(
 ) -> dict[str, Any]:
     """All stages that are not done yet; returns the scores.
 
-    With the section `active`, or `auto`, answers are bought in rounds, while they pay.
+    With the section `active` answers are bought in rounds, while they pay. `auto` is the whole job
+    under `config.auto.budget`: it buys, searches a recipe and a student, and runs what it chose.
     """
     return execute(Pipeline(config, folder, store=store, progress=progress), auto=auto)[1]
 
 
 def execute(pipeline: Pipeline, *, auto: bool = False) -> tuple[Pipeline, dict[str, Any]]:
     """The same of a pipeline; returns the one on what was learned, too."""
-    from mwalimu.buying.auto import execute as execute_all
+    from mwalimu.auto.execute import execute as execute_all
 
     return execute_all(pipeline, auto=auto)
 

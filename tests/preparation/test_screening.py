@@ -8,7 +8,7 @@ import pytest
 from mwalimu.config import Config, build_config
 from mwalimu.data.dataset import Dataset, open_dataset
 from mwalimu.errors import ConfigError, DataError
-from mwalimu.preparation.screening import Matches, Sources, screen
+from mwalimu.preparation.screening import Found, Sources, screen
 from tests.preparation.planted import sentences
 from tests.preparation.test_public_sets import DUCKS
 
@@ -37,12 +37,13 @@ def config_for(
     return build_config(raw | changes, base=Path.cwd())
 
 
-def screened(config: Config, given: Sources) -> tuple[Matches, list[str]]:
+def screened(config: Config, given: Sources) -> tuple[dict[str, list[Found]], list[str]]:
     notes: list[str] = []
-    return screen(config, given, notes.append), notes
+    matches = screen(config, given, notes.append)
+    return {split: list(found) for split, found in matches.items()}, notes
 
 
-def lines(matches: Matches) -> dict[str, list[tuple[int, str]]]:
+def lines(matches: dict[str, list[Found]]) -> dict[str, list[tuple[int, str]]]:
     return {split: [(f.number, f.match.kind) for f in found] for split, found in matches.items()}
 
 

@@ -43,11 +43,11 @@ def test_coverage_is_the_same_again_and_takes_all_where_there_are_no_more() -> N
 
 
 def test_the_highest_scores_and_a_draw() -> None:
-    assert highest(np.array([1.0, 3.0, 2.0, 3.0]), 2) == [1, 3]
-    assert highest(np.array([2.0, 2.0, 2.0]), 2) == [0, 1]
-    drawn = at_random(100, 10, seed=1)
-    assert len(set(drawn)) == 10 and drawn == at_random(100, 10, seed=1) == sorted(drawn)
-    assert at_random(3, 10, seed=0) == [0, 1, 2]
+    assert highest(np.array([1.0, 3.0, 2.0, 3.0]), 2).tolist() == [1, 3]
+    assert highest(np.array([2.0, 2.0, 2.0]), 2).tolist() == [0, 1]
+    drawn = at_random(100, 10, seed=1).tolist()
+    assert len(set(drawn)) == 10 and drawn == at_random(100, 10, seed=1).tolist() == sorted(drawn)
+    assert at_random(3, 10, seed=0).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

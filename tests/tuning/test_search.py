@@ -15,10 +15,15 @@ from mwalimu.errors import (
     NonFiniteLoss,
     StudentError,
 )
+from mwalimu.pipeline import silent
+from mwalimu.tuning.conclusion import conclude
 from mwalimu.tuning.launching import Event
-from mwalimu.tuning.search import Search, shown
+from mwalimu.tuning.search import Search, shown, student_of
+from mwalimu.tuning.telling import lines
 from mwalimu.tuning.trial import Order
-from tests.tuning.jobs import Nowhere, done, drawn, job, moment, quality, search, smooth
+from tests.tuning.jobs import SPACE, Nowhere, done, drawn, job, moment, quality, search, smooth
+
+RATE = "finetune.learning_rate"
 
 
 def states(found: Search) -> list[str]:
@@ -223,6 +228,49 @@ def test_students_that_cannot_be_chosen_any_more_are_not_kept(tmp_path: Path) ->
     assert len(list(tmp_path.glob("tuning/trials/*/finetune/metrics.jsonl"))) == 9
 
 
+def test_the_best_of_each_student_is_kept_and_the_smallest_as_good_is_chosen(
+    tmp_path: Path,
+) -> None:
+    """The middle one is behind the large one in one row of twenty, the small one in twelve."""
+    right = {"student": 20, "middle": 19, "small": 8}
+    sizes = {"student": 900, "middle": 90, "small": 9}
+
+    def outcome(config: Config) -> Sequence[Event]:
+        name = Path(config.student.model).name
+        scores = [1.0] * right[name] + [0.0] * (20 - right[name])
+        found = done(right[name] / 20, parameters=sizes[name])
+        return [{"done": found["done"] | {"scores": scores}}]
+
+    config = job(pruner="none", students=["org/middle", "org/small"], choose="smallest", warm_up=30)
+    found = search(tmp_path, config, Nowhere(outcome), budget="25trials")
+    found.run()
+    contenders = {student_of(trial) for trial in found.best()}
+    assert contenders == {"student", "org/middle", "org/small"}
+    told = conclude(found, [], silent, graded_by="gold")
+    assert told.of(told.chosen).student == "org/middle" and len(told.front) == 3
+    report = "\n".join(lines(told, ""))
+    assert "| org/middle (chosen) | 90 |" in report and "one standard error" in report
+    best = found.config.tune.model_copy(update={"choose": "best"})
+    found.config = found.config.model_copy(update={"tune": best})
+    told = conclude(found, [], silent, graded_by="gold")
+    assert told.of(told.chosen).student == "student"
+
+
+def test_trials_are_held_to_those_that_were_validated_on_the_same_rows(tmp_path: Path) -> None:
+    """A filter of long answers makes what is left cheaper, and is no better for it."""
+
+    def outcome(config: Config) -> Sequence[Event]:
+        short = config.curate.length.max_words is not None
+        nats = 1.0 if short else 5.0 + config.finetune.learning_rate
+        return [{"validated_on": str(short)}, moment(1, nats), done(0.5)]
+
+    space = {"curate.length.max_words": [None, 5], "finetune.learning_rate": SPACE[RATE]}
+    found = search(tmp_path, job(space=space), Nowhere(outcome), budget="15trials")
+    found.run()
+    ended = [(c.get("curate.length.max_words"), state) for c, state, _ in drawn(found)]
+    assert (None, "COMPLETE") in ended[1:] and (5, "COMPLETE") in ended
+
+
 def test_money_is_that_of_the_machine_and_of_the_teacher(tmp_path: Path) -> None:
     priced = {"usd_per_hour": 7200.0}  # two dollars a second
 
@@ -247,5 +295,6 @@ def test_a_recipe_in_one_line() -> None:
     ]
     changes = {"finetune.learning_rate": 0.00123456, "finetune.objective": mix, "data.max_rows": 9}
     assert shown(changes) == (
-        "learning_rate 0.00123, objective 0.75 jsd at 2 to 1 + 0.25 cross_entropy, max_rows 9"
+        "learning_rate 0.00123, objective 0.75 jsd at 2 to 1 (linear) + 0.25 cross_entropy, "
+        "max_rows 9"
     )

@@ -10,6 +10,8 @@ import pytest
 from mwalimu.config import Config, build_config
 from mwalimu.errors import BudgetReached, Misplaced
 from mwalimu.pipeline import Pipeline
+from mwalimu.run import Run
+from mwalimu.tuning.axes import recipe
 from mwalimu.tuning.measuring import read_rows, write_rows
 from mwalimu.tuning.trial import Order, Tail, run_trial
 from tests.synthesis.teacher_server import TeacherServer
@@ -69,12 +71,42 @@ def test_the_teacher_is_not_asked_again(tmp_path: Path, student: Path) -> None:
         fewer = changed.model_copy(update={"data": changed.data.model_copy(update={"max_rows": 4})})
         run_trial(ordered(tmp_path, fewer), events.append)
         assert dict(server.asked) == asked
-    assert [next(iter(event)) for event in events] == ["usd", "moment", "moment", "done"]
+    assert [next(iter(event)) for event in events] == [
+        "usd",
+        "validated_on",
+        "moment",
+        "moment",
+        "done",
+    ]
     assert events[0] == {"usd": 0.0}
-    assert [event["moment"]["epoch"] for event in events[1:3]] == [1, 2]
+    assert [event["moment"]["epoch"] for event in events[2:4]] == [1, 2]
     found = events[-1]["done"]
     assert len(found["scores"]) == 3 and 0 <= found["quality"] <= 1
     assert found["latency"] > 0 and found["size"] > 0 and found["cost"] is None
+
+
+def test_a_filter_and_a_mixture_take_the_answers_that_are_there(
+    tmp_path: Path, student: Path
+) -> None:
+    with TeacherServer() as server:
+        config = job(tmp_path, student, server.url)
+        train = tmp_path / "train.jsonl"
+        train.write_text(train.read_text().replace("train 0", "train with many more words"))
+        prepared(tmp_path, config)
+        asked = dict(server.asked)
+        changes = {
+            "curate.length.max_words": 3,
+            "finetune.mixture": {"weights": {"generic": 2.0}},
+            "finetune.epochs": 1,
+        }
+        filtered = recipe(config, changes)
+        run_trial(ordered(tmp_path, filtered), lambda _: None)
+        assert dict(server.asked) == asked
+    trial = Run(tmp_path / "trial")
+    learned = trial.learned()["train"].read_text()
+    assert learned.count("\n") == 5 and "many more words" not in learned
+    shared = "generate/train.jsonl"
+    assert trial.path(shared).samefile(Run(tmp_path / "run").path(shared))
 
 
 def test_a_recipe_that_needs_new_answers_is_refused_unless_it_may(

@@ -31,8 +31,10 @@ from mwalimu.run import fingerprint
 SHARE = 10  # of the prompts one part a round, unless the config says otherwise
 
 
-def buy(pipeline: Pipeline) -> Pipeline:
+def buy(pipeline: Pipeline, *, why_no_round: Callable[[], str] = str) -> Pipeline:
     """All rounds that are left; returns the pipeline on what was bought, its student trained.
+
+    `why_no_round` is asked after each round; what it says ends the buying.
 
     Raises:
         ConfigError: there is no section active.
@@ -44,7 +46,7 @@ def buy(pipeline: Pipeline) -> Pipeline:
         raise ConfigError("is not set", where="active", fix="see docs/buying.md")
     if pipeline.asked.prompts is not None:
         pipeline.synthesise()
-    return _Rounds(pipeline, pipeline.asked.active, Book(pipeline.run)).finished()
+    return _Rounds(pipeline, pipeline.asked.active, Book(pipeline.run), why_no_round).finished()
 
 
 @dataclass
@@ -52,6 +54,7 @@ class _Rounds:
     start: Pipeline
     settings: ActiveConfig
     book: Book
+    why_no_round: Callable[[], str]
 
     def finished(self) -> Pipeline:
         self._require_same()
@@ -177,6 +180,8 @@ class _Rounds:
             return Next(0, usd, f"{self.settings.rounds} rounds were asked for")
         if affordable is not None and (affordable < 1 or self.book.was_cut(number - 1)):
             return Next(0, usd, "the budget is used up")
+        if why := self.why_no_round():
+            return Next(0, usd, why)
         wanted = min(self._size(number), left)
         return Next(wanted if affordable is None else min(wanted, affordable), usd)
 

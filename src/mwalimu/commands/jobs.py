@@ -14,6 +14,7 @@ from mwalimu.commands.working import (
     Overrides,
     RunFolder,
     load,
+    named_students,
     opened,
     print_summary,
     print_table,
@@ -100,12 +101,23 @@ def run(
         typer.Option("--from-traffic", help="learn what 'mwalimu serve --traffic' kept, too"),
     ] = None,
     auto: Annotated[
-        bool, typer.Option("--auto", help="buy answers in rounds, while they pay, under the budget")
+        bool,
+        typer.Option("--auto", help="the whole job under --budget: buy, search, run the choice"),
     ] = False,
+    budget: Annotated[
+        str | None, typer.Option("--budget", help="of --auto: 6h, 20usd, 30trials, or several")
+    ] = None,
+    students: Annotated[
+        str | None,
+        typer.Option("--students", help="of --auto: models that may learn, with commas"),
+    ] = None,
     set_: Overrides = None,
 ) -> None:
     """All stages: generate, curate, finetune, evaluate, export, report. Goes on where it was."""
-    overrides = [*with_min_ok(set_, min_ok), *_traffic(from_traffic)]
+    if not auto and (budget or students):
+        raise typer.BadParameter("--budget and --students are of --auto")
+    overrides = [*with_min_ok(set_, min_ok), *_traffic(from_traffic), *named_students(students)]
+    overrides += [] if budget is None else [f"auto.budget={budget}"]
     _run_all(config, run, overrides, auto=auto)
 
 

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mwalimu.commands.working import ConfigFile, Overrides, RunFolder, opened, show_terms
+from mwalimu.commands.working import (
+    ConfigFile,
+    Overrides,
+    RunFolder,
+    named_students,
+    opened,
+    show_terms,
+)
 
 if TYPE_CHECKING:
     from mwalimu.tuning.conclusion import Conclusion
@@ -24,6 +31,10 @@ def tune(
     parallel: Annotated[
         int | None, typer.Option("--parallel", min=1, help="trials at the same time [default: 1]")
     ] = None,
+    students: Annotated[
+        str | None,
+        typer.Option("--students", help="models that may learn, of several sizes, with commas"),
+    ] = None,
     allow_spend: Annotated[
         bool, typer.Option("--allow-spend", help="let trials ask a teacher that costs")
     ] = False,
@@ -36,6 +47,7 @@ def tune(
     require_optuna()
     given = {"budget": budget, "parallel": parallel}
     named = [f"tune.{name}={value}" for name, value in given.items() if value is not None]
+    named += named_students(students)
     with opened(config, run, [*(set_ or []), *named]) as pipeline:
         show_terms(pipeline.config)
         found = search(pipeline, allow_spend=allow_spend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,13 @@ def opened(config: Path, run: Path | None, overrides: list[str] | None) -> Itera
 def with_min_ok(overrides: list[str] | None, min_ok: float | None) -> list[str]:
     chosen = [] if min_ok is None else [f"generate.min_ok={min_ok}"]
     return [*(overrides or []), *chosen]
+
+
+def named_students(students: str | None) -> list[str]:
+    """As an override; a folder is one of here, not of the folder of distill.yaml."""
+    names = [name.strip() for name in (students or "").split(",") if name.strip()]
+    placed = [str(Path(name).absolute()) if Path(name).is_dir() else name for name in names]
+    return [f"tune.students={json.dumps(placed)}"] if placed else []
 
 
 def show_terms(config: Config) -> None:

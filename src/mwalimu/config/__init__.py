@@ -1,5 +1,6 @@
 """`distill.yaml`: typed, loaded, overridden and validated once. Imports no torch."""
 
+from mwalimu.config.auto import AutoConfig
 from mwalimu.config.buying import ActiveConfig
 from mwalimu.config.curation import (
     CHECKS,
@@ -63,8 +64,8 @@ from mwalimu.config.settings import (
 )
 from mwalimu.config.student import PruneConfig, StudentConfig
 from mwalimu.config.teacher import Kind, TeacherConfig
-from mwalimu.config.training import OUTSIDE_THE_RESULT, FinetuneConfig
-from mwalimu.config.tuning import MixConfig, RangeConfig, TuneConfig
+from mwalimu.config.training import OUTSIDE_THE_RESULT, FinetuneConfig, MixtureConfig
+from mwalimu.config.tuning import MixConfig, MixtureRangeConfig, RangeConfig, TuneConfig
 
 __all__ = [
     "CHECKS",
@@ -77,6 +78,7 @@ __all__ = [
     "PROMPT_FILES",
     "TASKS",
     "ActiveConfig",
+    "AutoConfig",
     "BalanceConfig",
     "BudgetConfig",
     "CheckName",
@@ -97,6 +99,8 @@ __all__ = [
     "LengthConfig",
     "LoadConfig",
     "MixConfig",
+    "MixtureConfig",
+    "MixtureRangeConfig",
     "OnPolicyConfig",
     "PartConfig",
     "Precision",

@@ -160,14 +160,17 @@ def _evaluate(evaluate: EvaluateConfig, base: Path) -> EvaluateConfig:
 
 
 def _tune(tune: TuneConfig, base: Path) -> TuneConfig:
-    """A student among the choices is named as the config's own is."""
+    """Students to choose from are named as the config's own is."""
     from mwalimu.registry import resolve_student
 
+    def placed(models: tuple[Any, ...]) -> tuple[str, ...]:
+        return tuple(resolve_student(_model_path(str(model), base)) for model in models)
+
+    changes: dict[str, Any] = {"students": placed(tune.students)} if tune.students else {}
     models = tune.space.get("student.model")
-    if not isinstance(models, tuple):
-        return tune
-    placed = tuple(resolve_student(_model_path(str(model), base)) for model in models)
-    return tune.model_copy(update={"space": {**tune.space, "student.model": placed}})
+    if isinstance(models, tuple):
+        changes["space"] = {**tune.space, "student.model": placed(models)}
+    return tune.model_copy(update=changes)
 
 
 def _ensemble(ensemble: EnsembleConfig | None, base: Path) -> EnsembleConfig | None:

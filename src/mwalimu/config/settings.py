@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
+from mwalimu.config.auto import AutoConfig
 from mwalimu.config.buying import ActiveConfig
 from mwalimu.config.curation import CurateConfig
 from mwalimu.config.evaluation import EvaluateConfig
@@ -126,6 +127,7 @@ class Config(Section):
     export: ExportConfig = ExportConfig()
     scale: Scale = ScaleConfig()
     tune: TuneConfig = TuneConfig()
+    auto: AutoConfig = AutoConfig()
 
     @model_validator(mode="after")
     def _has_prompts(self) -> Config:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from mwalimu.config.objective import OnPolicyConfig, PartConfig, read_objective
 from mwalimu.config.section import Section, Switch
@@ -15,6 +16,23 @@ OUTSIDE_THE_RESULT = frozenset(
 """Settings that change no weight: a resume may change them."""
 
 Objective = Annotated[tuple[PartConfig, ...], BeforeValidator(read_objective)]
+
+
+class MixtureConfig(Section):
+    """How often the rows of a group come: one of weight 2 twice as often as one of weight 1."""
+
+    by: str = Field("task", description="task, or a key of the rows' metadata")
+    weights: dict[str, float] = Field(
+        min_length=1, description="group -> weight; of a group that is not named 1, of 0 left out"
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _are_weights(cls, weights: dict[str, float]) -> dict[str, float]:
+        for group, weight in weights.items():
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"the weight of {group} is {weight:g}: it is 0 or above")
+        return weights
 
 
 class FinetuneConfig(Section):
@@ -39,6 +57,10 @@ class FinetuneConfig(Section):
     weight_decay: float = Field(0.01, ge=0)
     adam_beta2: float = Field(0.999, gt=0, lt=1, description="lower for models from scratch")
     max_grad_norm: float = Field(1.0, gt=0)
+    mixture: MixtureConfig | None = Field(
+        None,
+        description="of groups of rows; an epoch has as many rows without it",
+    )
     patience: int = Field(2, ge=1, description="validations without a better loss")
     validate_every: int | None = Field(
         None, ge=1, description="optimiser steps between validations, besides one an epoch"

@@ -10,6 +10,7 @@ from mwalimu.config.objective import Divergence
 from mwalimu.config.section import Section
 
 ObjectiveName = Literal["quality", "latency", "size", "cost"]
+TemperatureSchedule = Literal["constant", "linear", "cosine", "per_sample"]
 MAY_CHANGE = ("prepare", "generate", "ensemble", "curate", "signals", "finetune", "student", "data")
 
 
@@ -41,8 +42,8 @@ class MixConfig(Section):
 
     divergences: tuple[Divergence, ...] = Field(("forward_kl", "reverse_kl", "jsd"), min_length=1)
     temperatures: tuple[float, ...] = Field((1.0,), min_length=1)
-    anneal: bool = Field(
-        False, description="try temperatures that fall to 1 in the training as well"
+    schedules: tuple[TemperatureSchedule, ...] = Field(
+        ("constant",), min_length=1, description="how a temperature other than 1 comes down to 1"
     )
     text: tuple[float, ...] = Field(
         (0.0, 0.25, 0.5, 0.75, 1.0), min_length=1, description="share of the answers as text"
@@ -56,7 +57,28 @@ class MixConfig(Section):
         return text
 
 
-Dimension = RangeConfig | MixConfig | tuple[Any, ...]
+class MixtureRangeConfig(Section):
+    """Of finetune.mixture: the weight of each group beside the first one, whose weight is 1."""
+
+    groups: tuple[str, ...] = Field(min_length=2)
+    by: str = "task"
+    low: float = Field(0.5, gt=0)
+    high: float = Field(2.0, gt=0)
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> MixtureRangeConfig:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
+        if len(set(self.groups)) != len(self.groups):
+            raise ValueError("groups names one twice")
+        return self
+
+
+Dimension = RangeConfig | MixConfig | MixtureRangeConfig | tuple[Any, ...]
+OF_ONE_KEY: dict[type, str] = {
+    MixConfig: "finetune.objective",
+    MixtureRangeConfig: "finetune.mixture",
+}
 
 
 class TuneConfig(Section):
@@ -66,6 +88,12 @@ class TuneConfig(Section):
     objectives: tuple[ObjectiveName, ...] = Field(("quality",), min_length=1)
     space: dict[str, Dimension] = Field(
         {}, description="key of the config -> choices, a range or a mix; a usual one if empty"
+    )
+    students: tuple[str, ...] = Field(
+        (), description="models that may learn instead of student.model, of several sizes"
+    )
+    choose: Literal["best", "smallest"] = Field(
+        "best", description="smallest: the smallest student within noise of the best one"
     )
     sampler: Literal["tpe", "random"] = "tpe"
     pruner: Literal["asha", "none"] = Field(
@@ -83,8 +111,8 @@ class TuneConfig(Section):
             section, _, rest = key.partition(".")
             if section not in MAY_CHANGE or (section == "data" and rest != "max_rows"):
                 raise ValueError(f"{key} is not the recipe's: {', '.join(MAY_CHANGE[:-1])} are")
-            if isinstance(dimension, MixConfig) and key != "finetune.objective":
-                raise ValueError(f"a mix is of finetune.objective, not of {key}")
+            if key != (only := OF_ONE_KEY.get(type(dimension), key)):
+                raise ValueError(f"what is named there is of {only}, not of {key}")
             if isinstance(dimension, tuple) and not dimension:
                 raise ValueError(f"{key} has no choice")
         return space
@@ -93,4 +121,8 @@ class TuneConfig(Section):
     def _aims_once(self) -> TuneConfig:
         if len(set(self.objectives)) != len(self.objectives):
             raise ValueError("objectives names one twice")
+        if self.students and "student.model" in self.space:
+            raise ValueError("students says what space.student.model says; drop one of them")
+        if self.choose == "smallest" and self.objectives != ("quality",):
+            raise ValueError("choose: smallest weighs quality against size; objectives is quality")
         return self

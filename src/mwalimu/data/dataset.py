@@ -58,26 +58,62 @@ def open_dataset(path: Path, *, task: str, split: str, max_rows: int | None = No
     Raises:
         DataError: a file is missing, or all are empty, or lists its bad rows as file:line: field.
     """
-    problems: list[BadRow] = []
-    total = 0
-    shards = Shards(path)
-    found = detect(shards)
-    with FirstSeen() as seen:
-        for number, item in shards.rows():
-            identifier = default_id(split, number)
-            row = found.checked(
-                number, item, task=task, default_id=identifier, seen=seen, place=shards.spoken
-            )
-            if not isinstance(row, BadRow):
+    checking = Checking(path, task=task, split=split, max_rows=max_rows)
+    for _ in checking:
+        pass
+    return checking.dataset
+
+
+class Checking:
+    """A set that is checked while it is gone through for the first time: one pass, where
+    `open_dataset` takes one and its use another.
+
+    Whoever goes through it gets the rows before the last is known to be good: it is for looking,
+    not for spending. At the end it raises what `open_dataset` raises.
+    """
+
+    def __init__(self, path: Path, *, task: str, split: str, max_rows: int | None = None) -> None:
+        self._shards = Shards(path)
+        self._format = detect(self._shards)
+        self._task, self._split, self._most = task, split, max_rows
+        self._dataset: Dataset | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The set, once all of it was gone through."""
+        if self._dataset is None:
+            raise ValueError("the rows are not checked yet")
+        return self._dataset
+
+    def __iter__(self) -> Iterator[Record]:
+        return self._checked() if self._dataset is None else iter(self._dataset)
+
+    def _checked(self) -> Iterator[Record]:
+        problems: list[BadRow] = []
+        total, shards = 0, self._shards
+        with FirstSeen() as seen:
+            for number, item in shards.rows():
+                row = self._format.checked(
+                    number,
+                    item,
+                    task=self._task,
+                    default_id=default_id(self._split, number),
+                    seen=seen,
+                    place=shards.spoken,
+                )
+                if isinstance(row, BadRow):
+                    problems += [row] if len(problems) < KEPT_PROBLEMS else []
+                    continue
                 total += 1
-            elif len(problems) < KEPT_PROBLEMS:
-                problems.append(row)
-    if problems:
-        raise shards.error(problems)
-    if not total:
-        raise DataError("has no rows", where=str(path), fix="put one JSON object on each line")
-    rows = total if max_rows is None else min(total, max_rows)
-    return Dataset(shards, task, split, rows, found)
+                if self._most is None or total <= self._most:
+                    yield row
+        if problems:
+            raise shards.error(problems)
+        if not total:
+            fix = "put one JSON object on each line"
+            raise DataError("has no rows", where=str(shards.path), fix=fix)
+        rows = total if self._most is None else min(total, self._most)
+        self._dataset = Dataset(shards, self._task, self._split, rows, self._format)
 
 
 def load_records(path: Path, *, task: str, split: str) -> list[Record]:

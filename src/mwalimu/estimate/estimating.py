@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from mwalimu.config import BudgetConfig, Config, TeacherConfig
-from mwalimu.data.dataset import Dataset, open_dataset
+from mwalimu.data.dataset import Checking, Dataset, open_dataset
 from mwalimu.data.record import Record
 from mwalimu.data.reservoir import Reservoir
 from mwalimu.data.shards import rows_hash
@@ -30,6 +30,8 @@ from mwalimu.run import Run, exclusive, fingerprint
 from mwalimu.synthesis.index import Spend, StoredKeys
 from mwalimu.synthesis.live import Progress
 
+Rows = Iterable[Record]
+
 
 def estimate(
     config: Config,
@@ -49,14 +51,15 @@ def estimate(
         ConfigError, DataError: of what is wrong with the job itself.
         TeacherError, BudgetReached, RunError: of the probe.
     """
-    plan, splits = Plan(config), _splits(config, folder)
+    plan, splits = Plan(config), _splits(config, folder, spends=probe > 0)
     test_plan, test = _test(config)
     probed = _probe(plan, splits, store, folder, probe, on_progress) if probe else None
     with StoredKeys(store) as stored:
-        survey = take_survey(plan, splits, stored.holds)
+        holds = stored.holds if stored else None
+        survey = take_survey(plan, splits, holds)
         surveys = [("generate", plan, survey)]
         if test_plan is not None:
-            surveys.append(("evaluate", test_plan, take_survey(test_plan, test, stored.holds)))
+            surveys.append(("evaluate", test_plan, take_survey(test_plan, test, holds)))
         spent = stored.spend(_account(folder))
     rates = _rates(plan, survey, probed)
     places: list[PlaceCost] = []
@@ -85,15 +88,20 @@ def estimate(
     )
 
 
-def _splits(config: Config, folder: Path | None) -> dict[str, Dataset]:
-    """The prompts of stage 1, every row of them looked at; those that `prepare` left, if it ran."""
+def _splits(config: Config, folder: Path | None, *, spends: bool) -> Mapping[str, Rows]:
+    """The prompts of stage 1, every row of them looked at; those that `prepare` left, if it ran.
+
+    Before anything is spent all rows are known to be good; where nothing is, they are checked while
+    they are counted.
+    """
     data, task = config.data, config.task
     if data.train is None:
         fix = "make them with 'mwalimu synthesise', then name prompts/train.jsonl as data.train"
         raise ConfigError("has to be made first", where="prompts", fix=fix)
-    splits = {"train": open_dataset(data.train, task=task, split="train", max_rows=data.max_rows)}
+    opened: Callable[..., Rows] = open_dataset if spends else Checking
+    splits = {"train": opened(data.train, task=task, split="train", max_rows=data.max_rows)}
     if data.validation is not None:
-        splits["validation"] = open_dataset(data.validation, task=task, split="validation")
+        splits["validation"] = opened(data.validation, task=task, split="validation")
     if folder is None or not is_wanted(config):
         return splits
     paths = {"train": data.train, "validation": data.validation, "test": data.test}
@@ -116,7 +124,7 @@ def _test(config: Config) -> tuple[Plan | None, dict[str, Dataset]]:
 
 def _probe(
     plan: Plan,
-    splits: dict[str, Dataset],
+    splits: Mapping[str, Rows],
     store: Path,
     folder: Path | None,
     size: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mwalimu.estimate.plan import Place, Plan, Portion
+from mwalimu.estimate.plan import Place, Plan, Portion, Weighed
 from mwalimu.estimate.probe import Asked, Probe
 from mwalimu.estimate.rates import Rates
 from mwalimu.estimate.spans import NOTHING, Span, rate
@@ -48,7 +48,7 @@ def measured(plan: Plan, place: Place, probe: Probe, assumed: Rates) -> Rates:
 def _planned(plan: Plan, place: Place, probe: Probe, number: int) -> Portion:
     record = probe.rows[number]
     portion = Portion()
-    portion.add(plan.one(place, record), times=len(plan.draws(place, record, 0)))
+    portion.add(plan.one(place, Weighed.of(plan, record)), times=len(plan.draws(place, record, 0)))
     return portion
 
 

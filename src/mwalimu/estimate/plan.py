@@ -54,6 +54,20 @@ class Portion:
         self.size += other.size * times
 
 
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A row's conversations to be answered, with the bytes of each."""
+
+    record: Record
+    questions: list[Messages]
+    sizes: list[int]
+
+    @classmethod
+    def of(cls, plan: Plan, record: Record) -> Weighed:
+        questions = plan.questions(record)
+        return cls(record, questions, [size_of(one, record.tools) for one in questions])
+
+
 class Plan:
     """The questions of one stage, under its config. Raises ConfigError where that has none."""
 
@@ -96,15 +110,20 @@ class Plan:
 
     def shown(self, place: Place, record: Record) -> list[Messages]:
         """The questions as a member sees them; a helper's own words are counted elsewhere."""
-        questions = self.questions(record)
+        return self._seen_by(place, record, self.questions(record))
+
+    def _seen_by(self, place: Place, record: Record, questions: list[Messages]) -> list[Messages]:
         if place.number is None:
             return questions
         return [self.prompting.question(record, question) for question in questions]
 
-    def one(self, place: Place, record: Record) -> Portion:
+    def one(self, place: Place, row: Weighed) -> Portion:
         """What one draw of one row puts to `place`."""
-        shown = self.shown(place, record)
-        return Portion(len(shown), sum(size_of(question, record.tools) for question in shown))
+        shown = self._seen_by(place, row.record, row.questions)
+        pairs = zip(shown, row.questions, row.sizes, strict=True)
+        tools = row.record.tools
+        sizes = (size if seen is own else size_of(seen, tools) for seen, own, size in pairs)
+        return Portion(len(shown), sum(sizes))
 
     def draws(self, place: Place, record: Record, sample: int) -> range:
         """The numbers under which `place` is asked for the row's `sample`."""

@@ -36,8 +36,12 @@ class Counter:
 
 def size_of(messages: Chat, tools: Tools = ()) -> int:
     """Bytes of UTF-8 of everything that somebody wrote."""
-    size = sum(len(_written(message).encode("utf-8", "replace")) for message in messages)
+    size = sum(_bytes_of(_written(message)) for message in messages)
     return size + (len(orjson.dumps(list(tools))) if tools else 0)
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def teacher_counter(teacher: TeacherConfig, student: str) -> Counter:

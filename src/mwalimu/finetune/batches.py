@@ -10,11 +10,16 @@ BUCKET_BATCHES = 50
 
 
 def epoch_batches(
-    lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int
+    lengths: Sequence[int],
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    rows: Sequence[int] | None = None,
 ) -> list[list[int]]:
-    """Row indices, batch by batch, every row once."""
+    """Row indices, batch by batch: every row once, or those of `rows`."""
     rng = random.Random(f"{seed}:{epoch}")
-    order = list(range(len(lengths)))
+    order = list(range(len(lengths)) if rows is None else rows)
     rng.shuffle(order)
     span = batch_size * BUCKET_BATCHES
     batches = []

@@ -14,6 +14,7 @@ from mwalimu.data.quantised import parameter_count
 from mwalimu.errors import StudentError
 from mwalimu.finetune.execution import packings_of
 from mwalimu.finetune.metrics import read_metrics
+from mwalimu.finetune.mixture import mixture_of
 from mwalimu.finetune.on_policy import Rollout
 from mwalimu.finetune.parallel.frozen import load_teacher
 from mwalimu.finetune.parallel.world import ALONE, World
@@ -121,6 +122,7 @@ class Task:
             source=source,
             rollout=self._rollout(tokenizer, length),
             memory=memory,
+            mixture=mixture_of(self.settings.mixture, rows),
         )
 
     def _rollout(self, tokenizer: Any, length: int) -> Rollout | None:

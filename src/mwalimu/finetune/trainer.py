@@ -25,6 +25,7 @@ from mwalimu.finetune.footprint import Setting
 from mwalimu.finetune.interrupt import PASSED_ON, Interruption, interruption
 from mwalimu.finetune.loader import Loader, Step
 from mwalimu.finetune.memory import memory_errors
+from mwalimu.finetune.mixture import Mixture
 from mwalimu.finetune.on_policy import Rollout
 from mwalimu.finetune.optimiser import build_optimiser, learning_rate
 from mwalimu.finetune.parallel.dealing import deal
@@ -60,6 +61,7 @@ class Job:
     source: TeacherSource | None = None
     rollout: Rollout | None = None
     memory: Setting | None = None
+    mixture: Mixture | None = None
 
 
 class Update(NamedTuple):
@@ -215,9 +217,9 @@ class Trainer:
     def epoch_steps(self) -> list[list[list[Encoded]]]:
         """Rows, by batch, by optimiser step."""
         settings, rows = self.job.settings, self.job.train
-        indices = epoch_batches(
-            self.lengths, settings.batch_size, seed=self.job.seed, epoch=self.state.epoch
-        )
+        mixture, moment = self.job.mixture, {"seed": self.job.seed, "epoch": self.state.epoch}
+        drawn = None if mixture is None else mixture.rows(**moment)
+        indices = epoch_batches(self.lengths, settings.batch_size, rows=drawn, **moment)
         batches = [[rows[index] for index in batch] for batch in indices]
         size = settings.accumulation
         return [batches[start : start + size] for start in range(0, len(batches), size)]

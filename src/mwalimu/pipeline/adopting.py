@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
 from mwalimu.run import Run, fsync_folder, link_or_copy
 
-ADOPTABLE = ("prompts", "prepare", "generate", "curate", "signals")
-"""Stages whose files are never written to again once they are published."""
+ADOPTABLE = ("prompts", "prepare", "generate", "curate", "signals", "finetune")
+WRITTEN_AGAIN = frozenset({"metrics.jsonl"})
+"""Files that a later training goes on writing to: they are copied, all others are linked."""
 
 
 def adopt(run: Run, stage: str, wanted: str, donors: Sequence[Run]) -> bool:
@@ -26,7 +28,8 @@ def adopt(run: Run, stage: str, wanted: str, donors: Sequence[Run]) -> bool:
         for name, path in zip(state.files, files, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
-            link_or_copy(donor.path(name), path)
+            take = shutil.copyfile if path.name in WRITTEN_AGAIN else link_or_copy
+            take(donor.path(name), path)
         for folder in {path.parent for path in files}:
             fsync_folder(folder)
         run.finish(stage, wanted, files, state.summary)

@@ -56,6 +56,14 @@ class Match(NamedTuple):
     place: str = ""
 
 
+class Hit(NamedTuple):
+    """A match in numbers: `which` of the held-out sets, and the row of it that is equal, else 0."""
+
+    kind: Literal["equal", "overlap"]
+    which: int
+    number: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class OwnRows:
     """A held-out set of the user's: conversation hash -> its first row, and (n,) sorted grams."""
@@ -68,9 +76,12 @@ class OwnRows:
     def name(self) -> str:
         return str(self.shards.path)
 
-    def equal(self, record: Record) -> str | None:
-        number = self.numbers.get(conversation_hash(record))
-        return None if number is None else self.shards.place(number)
+    def equal(self, record: Record) -> int | None:
+        """The number of the first row that asks the same."""
+        return self.numbers.get(conversation_hash(record))
+
+    def place(self, number: int) -> str:
+        return self.shards.place(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +92,13 @@ class PublicRows:
     prompts: Hashes
     grams: Hashes
 
-    def equal(self, record: Record) -> str | None:
+    def equal(self, record: Record) -> int | None:
+        """0 where one asks the same: which, its hash does not tell."""
         hashed = np.array([text_hash(user_turns(record))], np.uint64)
-        return "" if _any_in(hashed, self.prompts) else None
+        return 0 if _any_in(hashed, self.prompts) else None
+
+    def place(self, _number: int) -> str:
+        return ""
 
 
 HeldOut = OwnRows | PublicRows
@@ -128,17 +143,27 @@ def _own_grams(row: Hashes, phrases: Hashes, common: Hashes) -> Hashes:
 
 def match(record: Record, held_out: Sequence[HeldOut], *, overlaps: bool) -> Match | None:
     """The first held-out set that the row is equal to, else the first that it overlaps with."""
-    for rows in held_out:
-        if (place := rows.equal(record)) is not None:
-            return Match("equal", rows.name, place)
+    found = hit(record, held_out, overlaps=overlaps)
+    return None if found is None else in_words(found, held_out)
+
+
+def hit(record: Record, held_out: Sequence[HeldOut], *, overlaps: bool) -> Hit | None:
+    for which, rows in enumerate(held_out):
+        if (number := rows.equal(record)) is not None:
+            return Hit("equal", which, number)
     if not overlaps:
         return None
-    text = user_turns(record)
-    found = overlap_grams(text)
-    for rows in held_out:
+    found = overlap_grams(user_turns(record))
+    for which, rows in enumerate(held_out):
         if _any_in(found, rows.grams):
-            return Match("overlap", rows.name)
+            return Hit("overlap", which)
     return None
+
+
+def in_words(found: Hit, held_out: Sequence[HeldOut]) -> Match:
+    rows = held_out[found.which]
+    place = rows.place(found.number) if found.kind == "equal" else ""
+    return Match(found.kind, rows.name, place)
 
 
 def _any_in(wanted: Hashes, known: Hashes) -> bool:

@@ -96,10 +96,10 @@ def topics(embedded: Embedded, count: int, *, seed: int) -> list[str]:
     vectors = embedded.vectors
     means = MiniBatchKMeans(min(count, len(vectors)), random_state=seed, n_init=10)
     numbers = means.fit_predict(vectors)
-    names = {}
-    for number in np.unique(numbers).tolist():
-        terms = embedded.terms(np.flatnonzero(numbers == number).tolist())
-        names[number] = f"{number}: {' '.join(terms)}"
+    known = np.unique(numbers).tolist()
+    terms = embedded.terms([np.flatnonzero(numbers == number).tolist() for number in known])
+    named = zip(known, terms, strict=True)
+    names = {number: f"{number}: {' '.join(found)}" for number, found in named}
     return [names[int(number)] for number in numbers]
 
 

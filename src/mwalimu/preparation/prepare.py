@@ -7,11 +7,11 @@ diversity.json with the spread of the training rows before and after.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import orjson
@@ -19,8 +19,9 @@ import orjson
 from mwalimu.config import Config
 from mwalimu.data.dataset import Dataset
 from mwalimu.errors import DataError
+from mwalimu.preparation.left_out import LeftOut, Why
 from mwalimu.preparation.near_duplicates import CHUNK, SIZE, first_near, signatures
-from mwalimu.preparation.screening import Matches, Sources, screen
+from mwalimu.preparation.screening import Kind, Matched, Sources, screen
 from mwalimu.preparation.shaping import shape
 from mwalimu.preparation.words import setting, turns
 from mwalimu.run import Run, atomic_writer, write_json
@@ -28,15 +29,8 @@ from mwalimu.run import Run, atomic_writer, write_json
 Progress = Callable[[str, int, int, str], None]
 
 
-class Removed(NamedTuple):
-    """`reason` is counted in the funnel; `detail` says more of this row."""
-
-    reason: str
-    detail: str
-
-
-Out = dict[str, dict[int, Removed]]
-"""split -> number of the row in its file, from 0 -> why it is left out."""
+Out = dict[str, LeftOut]
+"""By split."""
 
 
 def prepare(
@@ -48,13 +42,13 @@ def prepare(
         DataError: a row is refused (see screening.py), a score is missing, or no row is left.
         MissingDependency: balance by topic, topics and coverage need the extra `curate`.
     """
-    out = _contaminated(
-        config, screen(config, sources, lambda text: on_progress("prepare", 0, 0, text))
-    )
+    matches = screen(config, sources, lambda text: on_progress("prepare", 0, 0, text))
+    out = {split: LeftOut(len(data)) for split, data in sources.prompts.items()}
+    for split, matched in matches.items():
+        _contaminated(config, matched, out[split])
     if config.prepare.near_duplicates is not None:
         _near_duplicates(sources, config.prepare.near_duplicates, out)
-    shaped, diversity = shape(config, sources.train, out["train"].keys())
-    out["train"] |= {number: Removed(*why) for number, why in shaped.items()}
+    diversity = shape(config, sources.train, out["train"])
     funnel = {split: _funnel(len(data), out[split]) for split, data in sources.prompts.items()}
     for split, counts in funnel.items():
         if not counts["out"]:
@@ -71,17 +65,19 @@ def prepare(
     return summary
 
 
-def _contaminated(config: Config, matches: Matches) -> Out:
+def _contaminated(config: Config, matched: Matched, out: LeftOut) -> None:
+    """Adds to `out`."""
     dropped = {"equal": config.data.contamination, "overlap": config.prepare.overlap}
     reasons = {"equal": "contamination", "overlap": "overlap"}
-    return {
-        split: {
-            number: Removed(reasons[one.kind], one.place or one.of)
-            for number, _, one in found
-            if dropped[one.kind] == "drop"
-        }
-        for split, found in matches.items()
-    }
+    leave_out: dict[tuple[Kind, int], Callable[[int, int], None]] = {}
+    for at, _, hit in matched.hits():
+        if dropped[hit.kind] != "drop":
+            continue
+        kind = (hit.kind, hit.which)
+        if kind not in leave_out:
+            detail = partial(matched.detail, which=hit.which, kind=hit.kind)
+            leave_out[kind] = out.because(Why(reasons[hit.kind], detail))
+        leave_out[kind](at, hit.number)
 
 
 def _near_duplicates(sources: Sources, threshold: float, out: Out) -> None:
@@ -96,34 +92,37 @@ def _near_duplicates(sources: Sources, threshold: float, out: Out) -> None:
     starts = []
     for split, data in order:
         starts.append(len(settings))
-        texts = _texts(data, out.get(split, {}), settings, places)
+        texts = _texts(data, out.get(split), settings, places)
         for number, part in enumerate(signatures(texts)):
             at = starts[-1] + number * CHUNK
             found[at : at + len(part)] = part
     kept = found[: len(settings)]
     protected = starts[1] if order[0][0] == "test" else 0
     near = first_near(kept, np.frombuffer(settings, np.uint64), threshold, protected=protected)
+    leave_out: dict[tuple[str, str], Callable[[int, int], None]] = {}
     for row in np.flatnonzero(near >= 0):
         split, _ = order[np.searchsorted(starts, row, side="right") - 1]
         of, data = order[np.searchsorted(starts, near[row], side="right") - 1]
-        reason = "near duplicate" if of == split else f"near a {of} row"
-        detail = f"row {places[near[row]] + 1} of {data.path}"
-        out[split][places[row]] = Removed(reason, detail)
+        if (split, of) not in leave_out:
+            reason = "near duplicate" if of == split else f"near a {of} row"
+            detail = f"row {{}} of {str(data.path).replace('{', '{{').replace('}', '}}')}".format
+            leave_out[split, of] = out[split].because(Why(reason, detail))
+        leave_out[split, of](places[row], places[near[row]] + 1)
 
 
 def _texts(
-    data: Dataset, out: dict[int, Removed], settings: array[int], places: array[int]
+    data: Dataset, out: LeftOut | None, settings: array[int], places: array[int]
 ) -> Iterator[str]:
     for number, record in enumerate(data):
-        if number not in out:
+        if out is None or number not in out:
             settings.append(setting(record))
             places.append(number)
             yield turns(record)
 
 
-def _funnel(rows: int, out: dict[int, Removed]) -> dict[str, Any]:
-    removed = Counter(why.reason for why in out.values())
-    return {"in": rows, "out": rows - len(out), "removed": dict(sorted(removed.items()))}
+def _funnel(rows: int, out: LeftOut) -> dict[str, Any]:
+    removed = out.counts()
+    return {"in": rows, "out": rows - removed.total(), "removed": dict(sorted(removed.items()))}
 
 
 def _write(run: Run, sources: Sources, out: Out) -> list[Path]:
@@ -133,10 +132,10 @@ def _write(run: Run, sources: Sources, out: Out) -> list[Path]:
         *outputs, rejects = [stack.enter_context(atomic_writer(path)) for path in files]
         for (split, data), output in zip(splits.items(), outputs, strict=True):
             for number, record in enumerate(data):
-                if (why := out[split].get(number)) is None:
+                if (why := out[split].of(number)) is None:
                     output.write(_line(record.to_json()))
                 else:
-                    told = {"split": split, "reason": why.reason, "detail": why.detail}
+                    told = {"split": split, "reason": why[0], "detail": why[1]}
                     rejects.write(_line(record.to_json() | told))
     return files
 

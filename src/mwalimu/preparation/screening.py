@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Literal, NamedTuple
 
 import orjson
 
@@ -13,12 +15,14 @@ from mwalimu.data.dataset import Dataset
 from mwalimu.data.privacy import find
 from mwalimu.data.record import Record
 from mwalimu.errors import DataError
-from mwalimu.preparation.contamination import LIMITS, HeldOut, Match, match, own_rows
+from mwalimu.preparation.contamination import LIMITS, HeldOut, Hit, Match, hit, in_words, own_rows
 
 SHOWN = 20  # rows of an error
 TOLD = 5  # lines of a warning
 
 Note = Callable[[str], None]
+Kind = Literal["equal", "overlap"]
+KINDS: tuple[Kind, ...] = ("equal", "overlap")
 
 
 class Sources(NamedTuple):
@@ -43,7 +47,46 @@ class Found(NamedTuple):
     match: Match
 
 
-Matches = dict[str, list[Found]]
+class Matched:
+    """The rows of a split that are matched, in order, as columns: 26 bytes each."""
+
+    def __init__(self, held_out: Sequence[HeldOut] = ()) -> None:
+        self._held_out = held_out
+        self._at, self._numbers, self._rows = array("q"), array("q"), array("q")
+        self._kinds, self._which = array("B"), array("B")
+
+    def add(self, at: int, number: int, found: Hit) -> None:
+        self._at.append(at)
+        self._numbers.append(number)
+        self._rows.append(found.number)
+        self._kinds.append(KINDS.index(found.kind))
+        self._which.append(found.which)
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def __iter__(self) -> Iterator[Found]:
+        for at, number, one in self.hits():
+            yield Found(at, number, in_words(one, self._held_out))
+
+    def hits(self) -> Iterator[tuple[int, int, Hit]]:
+        """(place among the rows, number, match)."""
+        columns = (self._at, self._numbers, self._kinds, self._which, self._rows)
+        for at, number, kind, which, row in zip(*columns, strict=True):
+            yield at, number, Hit(KINDS[kind], which, row)
+
+    def detail(self, row: int, which: int, kind: Kind) -> str:
+        found = in_words(Hit(kind, which, row), self._held_out)
+        return found.place or found.of
+
+    def of(self, kind: Kind) -> tuple[int, list[Found]]:
+        """How many there are of a kind, and the first of them."""
+        wanted = KINDS.index(kind)
+        first = islice((one for one in self if one.match.kind == kind), SHOWN)
+        return sum(one == wanted for one in self._kinds), list(first)
+
+
+Matches = dict[str, Matched]
 
 
 def screen(config: Config, sources: Sources, note: Note) -> Matches:
@@ -57,10 +100,10 @@ def screen(config: Config, sources: Sources, note: Note) -> Matches:
     matches = _matches(config, sources)
     if config.data.contamination == "refuse":
         for split, data in sources.prompts.items():
-            _refuse(data, [found for found in matches[split] if found.match.kind == "equal"])
+            _refuse(data, *matches[split].of("equal"))
     if config.prepare.overlap == "warn":
         for split, data in sources.prompts.items():
-            _warn(data, [found for found in matches[split] if found.match.kind == "overlap"], note)
+            _warn(data, *matches[split].of("overlap"), note)
     return matches
 
 
@@ -68,7 +111,7 @@ def _matches(config: Config, sources: Sources) -> Matches:
     from mwalimu.preparation.public_sets import read_set
 
     overlaps = config.prepare.overlap != "off"
-    matches: Matches = {split: [] for split in sources.prompts}
+    matches: Matches = {split: Matched() for split in sources.prompts}
     if config.data.contamination == "allow" and not overlaps:
         return matches
     held_out: list[HeldOut] = [read_set(name) for name in config.prepare.public_sets]
@@ -82,20 +125,20 @@ def _matches(config: Config, sources: Sources) -> Matches:
     return matches
 
 
-def _found(data: Dataset, held_out: list[HeldOut], *, overlaps: bool) -> list[Found]:
-    if not held_out:
-        return []
-    rows = enumerate(data.numbered())
-    found = ((i, n, match(one, held_out, overlaps=overlaps)) for i, (n, one) in rows)
-    return [Found(at, number, one) for at, number, one in found if one is not None]
+def _found(data: Dataset, held_out: list[HeldOut], *, overlaps: bool) -> Matched:
+    matched = Matched(tuple(held_out))
+    for at, (number, record) in enumerate(data.numbered() if held_out else ()):
+        if (one := hit(record, held_out, overlaps=overlaps)) is not None:
+            matched.add(at, number, one)
+    return matched
 
 
-def _refuse(data: Dataset, found: list[Found]) -> None:
-    if not found:
+def _refuse(data: Dataset, count: int, found: list[Found]) -> None:
+    if not count:
         return
-    shown = [f"{data.shards.place(n)}: asks what {_place(m)} asks" for _, n, m in found[:SHOWN]]
-    more = f"\n... and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    rows = "1 row of it is" if len(found) == 1 else f"{len(found)} rows of it are"
+    shown = [f"{data.shards.place(n)}: asks what {_place(m)} asks" for _, n, m in found]
+    more = f"\n... and {count - SHOWN} more" if count > SHOWN else ""
+    rows = "1 row of it is" if count == 1 else f"{count} rows of it are"
     raise DataError(
         f"{rows} held out as well, so the scores would be of memory\n" + "\n".join(shown) + more,
         where=str(data.path),
@@ -107,12 +150,12 @@ def _place(found: Match) -> str:
     return found.place or f"a row of {found.of}"
 
 
-def _warn(data: Dataset, found: list[Found], note: Note) -> None:
-    if found:
+def _warn(data: Dataset, count: int, found: list[Found], note: Note) -> None:
+    if count:
         places = ", ".join(data.shards.spoken(number) for _, number, _ in found[:TOLD])
-        more = ", ..." if len(found) > TOLD else ""
+        more = ", ..." if count > TOLD else ""
         note(
-            f"{len(found):,} of {len(data):,} {data.split} rows share 13 words in a row with a "
+            f"{count:,} of {len(data):,} {data.split} rows share 13 words in a row with a "
             f"held-out row ({places}{more} of {data.path}); prepare.overlap: drop leaves "
             f"them out. {LIMITS}"
         )
@@ -127,22 +170,25 @@ def _personal_data(config: Config, sources: Sources, note: Note) -> None:
     if sources.test is not None and "teacher" in config.evaluate.arms:
         asked["test"] = sources.test
     for data in asked.values():
-        rows = []
+        shown: list[str] = []
+        rows = 0
         kinds: Counter[str] = Counter()
         for number, record in data.numbered():
             if here := kinds_in(record, config.data.phone_region):
-                rows.append(f"{data.shards.place(number)}: {', '.join(sorted(here))}")
+                if rows < SHOWN:
+                    shown.append(f"{data.shards.place(number)}: {', '.join(sorted(here))}")
+                rows += 1
                 kinds.update(here)
         if rows and mode == "refuse":
-            more = f"\n... and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+            more = f"\n... and {rows - SHOWN} more" if rows > SHOWN else ""
             raise DataError(
-                f"rows with personal data or keys: {len(rows)}\n" + "\n".join(rows[:SHOWN]) + more,
+                f"rows with personal data or keys: {rows}\n" + "\n".join(shown) + more,
                 where=str(data.path),
                 fix="take it out, or set data.privacy to mask: the teacher reads placeholders",
             )
         if rows:
             told = ", ".join(f"{kind} in {number}" for kind, number in sorted(kinds.items()))
-            note(f"{len(rows):,} {data.split} rows hold personal data or keys: {told}")
+            note(f"{rows:,} {data.split} rows hold personal data or keys: {told}")
 
 
 def kinds_in(record: Record, region: str) -> set[str]:

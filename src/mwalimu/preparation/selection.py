@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from mwalimu.data.readers import BadRow
 from mwalimu.data.shards import Shards
 from mwalimu.errors import DataError
+from mwalimu.preparation.columns import hash_of
 from mwalimu.preparation.vectors import Vectors, spread
+from mwalimu.preparation.words import Hashes
 
 WITNESSES = 2000  # rows, evenly spread, that the choice has to cover
 SLACK = 0.01  # epsilon of the stochastic greedy choice
@@ -47,23 +50,46 @@ def coverage(vectors: Vectors, k: int, *, seed: int) -> list[int]:
     return sorted(chosen)
 
 
-def highest(scores: NDArray[np.float64], k: int) -> list[int]:
+def highest(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
     """The k rows of the highest scores, the earlier ones of equals; in ascending order."""
-    return sorted(np.argsort(-scores, kind="stable")[:k].tolist())
+    return np.sort(np.argsort(-scores, kind="stable")[:k])
 
 
-def at_random(rows: int, k: int, *, seed: int) -> list[int]:
-    chosen = np.random.default_rng(seed).permutation(rows)[:k]
-    return sorted(chosen.tolist())
+def at_random(rows: int, k: int, *, seed: int) -> NDArray[np.int64]:
+    """k of the rows, in ascending order."""
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:k])
 
 
-def read_scores(path: Path, ids: Sequence[str]) -> NDArray[np.float64]:
+def read_scores(path: Path, ids: Iterable[str]) -> NDArray[np.float64]:
     """(ids,) the score of every row: a loss of the student, or how far several answers disagree.
+
+    Memory: 16 bytes a score. Of a row that is scored twice the last counts.
 
     Raises:
         DataError: a line is no {"id", "score"} with a finite score, or a row has no score.
     """
-    found: dict[str, float] = {}
+    known, scores = _scores(path)
+    found = array("d")
+    missing, first = 0, ""
+    for name in ids:
+        value = hash_of(name)
+        place = int(np.searchsorted(known, np.uint64(value), side="right")) - 1
+        if place >= 0 and int(known[place]) == value:
+            found.append(scores[place])
+        else:
+            missing, first = missing + 1, first or name
+    if missing:
+        raise DataError(
+            f"{missing} rows have no score, {first} first",
+            where=str(path),
+            fix="score every row of data.train",
+        )
+    return np.array(found, np.float64)
+
+
+def _scores(path: Path) -> tuple[Hashes, NDArray[np.float64]]:
+    """(lines,) hashes of the ids, ascending, of one id in the order of the file; their scores."""
+    ids, scores = array("Q"), array("d")
     shards = Shards(path)
     for row, item in shards.rows():
         score = None if isinstance(item, BadRow) else item.get("score")
@@ -72,12 +98,8 @@ def read_scores(path: Path, ids: Sequence[str]) -> NDArray[np.float64]:
             raise DataError("is no score", where=shards.place(row), fix='write {"id", "score"}')
         if not math.isfinite(score):
             raise DataError(f"the score is {score}", where=shards.place(row), fix="leave it out")
-        found[str(item["id"])] = float(score)
-    missing = [name for name in ids if name not in found]
-    if missing:
-        raise DataError(
-            f"{len(missing)} rows have no score, {missing[0]} first",
-            where=str(path),
-            fix="score every row of data.train",
-        )
-    return np.array([found[name] for name in ids], np.float64)
+        ids.append(hash_of(str(item["id"])))
+        scores.append(float(score))
+    known = np.array(ids, np.uint64)
+    order = np.argsort(known, kind="stable")
+    return known[order], np.array(scores, np.float64)[order]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -10,40 +10,41 @@ import numpy as np
 
 from mwalimu.config import Config, SelectConfig
 from mwalimu.data.dataset import Dataset
+from mwalimu.preparation.columns import NOTHING, Names, Texts, hashes_of
 from mwalimu.preparation.diversity import label, over_represented, spread_of, topics
+from mwalimu.preparation.left_out import LeftOut, Numbers, Why
 from mwalimu.preparation.selection import at_random, coverage, highest, read_scores
 from mwalimu.preparation.vectors import Embedded, embed
-from mwalimu.preparation.words import turns
+from mwalimu.preparation.words import Hashes, turns
 
 TOPICS = 20  # where prepare.topics does not say how many
 
-Why = tuple[str, str]
-"""(reason, detail)"""
 
+def shape(config: Config, train: Dataset, out: LeftOut) -> dict[str, Any]:
+    """Adds to `out` what is left out beside what is out already; returns the report on diversity.
 
-def shape(
-    config: Config, train: Dataset, gone: Collection[int]
-) -> tuple[dict[int, Why], dict[str, Any]]:
-    """(row number -> why it is left out, the report on diversity); rows in `gone` are out already.
-
-    Memory: labels always; texts and 256 bytes a row where topics or coverage are asked for.
+    Memory: 16 bytes a row, and 256 more where topics or coverage are asked for; texts are read
+    again where they are needed.
     """
     table = _Table(config, train)
     settings = config.prepare
-    kept = [number for number in range(len(train)) if number not in gone]
-    out: dict[int, Why] = {}
+    kept = out.kept()
     if settings.balance is not None:
         names = table.names(settings.balance.by)
-        here = [names[number] for number in kept]
-        excess = over_represented(here, settings.balance.most, seed=config.seed)
-        out |= {kept[at]: ("over-represented", str(here[at])) for at in excess}
-        kept = [number for number in kept if number not in out]
+        leave_out = out.because(Why("over-represented", lambda row: str(names[row])))
+        here = names.at(kept)
+        for at in over_represented(here, settings.balance.most, seed=config.seed):
+            leave_out(int(kept[at]), int(kept[at]))
+        kept = out.kept()
     if settings.select is not None:
-        chosen = set(_selected(settings.select, table, kept, config.seed))
         by = f"by {settings.select.by}"
-        out |= {number: ("not selected", by) for at, number in enumerate(kept) if at not in chosen}
-        kept = [number for number in kept if number not in out]
-    return out, _report(table, settings.topics is not None, kept)
+        leave_out = out.because(Why("not selected", lambda _: by))
+        chosen = np.zeros(len(kept), bool)
+        chosen[_selected(settings.select, table, kept, config.seed)] = True
+        for row in kept[~chosen].tolist():
+            leave_out(row, 0)
+        kept = out.kept()
+    return _report(table, settings.topics is not None, kept)
 
 
 class _Table:
@@ -53,51 +54,57 @@ class _Table:
         self._config = config
         self._train = train
 
-    @cached_property
-    def ids(self) -> list[str]:
-        return [record.id for record in self._train]
+    def ids(self, kept: Numbers) -> Iterator[str]:
+        """Of the rows at these ascending numbers."""
+        stays = np.zeros(len(self._train), bool)
+        stays[kept] = True
+        return (record.id for record, stay in zip(self._train, stays, strict=True) if stay)
 
     @cached_property
-    def labels(self) -> list[str | None]:
-        return [label(record) for record in self._train]
+    def label_hashes(self) -> Hashes:
+        return hashes_of(map(label, self._train))
+
+    @cached_property
+    def labels(self) -> Names:
+        return Names.of(self.label_hashes, map(label, self._train))
 
     @cached_property
     def embedded(self) -> Embedded:
-        return embed([turns(record) for record in self._train], seed=self._config.seed)
+        return embed(Texts(self._train, turns), seed=self._config.seed)
 
     @cached_property
-    def topics(self) -> list[str]:
+    def topics(self) -> Names:
         count = self._config.prepare.topics or TOPICS
-        return topics(self.embedded, count, seed=self._config.seed)
+        found = topics(self.embedded, count, seed=self._config.seed)
+        return Names.of(hashes_of(found), found)
 
-    def names(self, by: str) -> Sequence[str | None]:
+    def names(self, by: str) -> Names:
         return self.labels if by == "label" else self.topics
 
 
-def _selected(select: SelectConfig, table: _Table, kept: list[int], seed: int) -> list[int]:
+def _selected(select: SelectConfig, table: _Table, kept: Numbers, seed: int) -> Numbers | list[int]:
     """Places in `kept`."""
     if select.scores is not None:
-        return highest(read_scores(select.scores, [table.ids[n] for n in kept]), select.rows)
+        return highest(read_scores(select.scores, table.ids(kept)), select.rows)
     if select.by == "random":
         return at_random(len(kept), select.rows, seed=seed)
-    return coverage(table.embedded.vectors[np.array(kept, np.int64)], select.rows, seed=seed)
+    return coverage(table.embedded.vectors[kept], select.rows, seed=seed)
 
 
-def _report(table: _Table, with_topics: bool, kept: list[int]) -> dict[str, Any]:
+def _report(table: _Table, with_topics: bool, kept: Numbers) -> dict[str, Any]:
     """Labels where they are some: a name that each row has alone is none."""
-    groups = {"label": table.labels} if _are_labels(table.labels) else {}
-    columns: dict[str, Sequence[str | None]] = {**groups}
+    columns = {"label": table.labels} if _are_labels(table.label_hashes) else {}
     if with_topics:
         columns["topic"] = table.topics
     return {
         by: {
             "before": spread_of(names, by).to_json(),
-            "after": spread_of([names[number] for number in kept], by).to_json(),
+            "after": spread_of(names.at(kept), by).to_json(),
         }
         for by, names in columns.items()
     }
 
 
-def _are_labels(names: Sequence[str | None]) -> bool:
-    given = [name for name in names if name is not None]
-    return 0 < 2 * len(set(given)) <= len(given)
+def _are_labels(hashes: Hashes) -> bool:
+    given = hashes[hashes != NOTHING]
+    return 0 < 2 * len(np.unique(given)) <= len(given)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,25 @@ SIZE = 64  # dimensions that are kept of the words': 256 bytes a row
 FEATURES = 20_000
 FITTED = 20_000  # rows, evenly spread, of which the words and the directions are learned
 CHUNK = 4096
+SHOWN = 500  # rows of a group whose words are looked at
 
 
 class Embedded(NamedTuple):
-    """`terms` gives the words that stand out among the rows at these numbers."""
+    """`terms` gives the words that stand out among the rows of each group, by their numbers."""
 
     vectors: Vectors
-    terms: Callable[[Sequence[int]], list[str]]
+    terms: Callable[[Sequence[Sequence[int]]], list[list[str]]]
 
 
-def embed(texts: Sequence[str], *, seed: int) -> Embedded:
+class Texts(Protocol):
+    """Texts that can be gone through more than once: a list, or rows of a file."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+
+def embed(texts: Texts, *, seed: int) -> Embedded:
     """TF-IDF, cut down to its SIZE strongest directions (latent semantic analysis, Deerwester et
     al. 1990).
 
@@ -40,7 +50,7 @@ def embed(texts: Sequence[str], *, seed: int) -> Embedded:
         raise MissingDependency(
             "scikit-learn is not installed", where="prepare", fix="pip install 'mwalimu[curate]'"
         ) from None
-    fitted = spread(texts, FITTED)
+    fitted = list(_picked(texts, spread(range(len(texts)), FITTED)).values())
     tfidf = TfidfVectorizer(
         analyzer=words,
         max_features=FEATURES,
@@ -50,21 +60,36 @@ def embed(texts: Sequence[str], *, seed: int) -> Embedded:
     matrix = tfidf.fit_transform(fitted)
     size = min(SIZE, min(matrix.shape) - 1)
     if size < 1:
-        return Embedded(np.ones((len(texts), 1), np.float32), lambda _: [])
+        return Embedded(np.ones((len(texts), 1), np.float32), lambda groups: [[] for _ in groups])
     svd = TruncatedSVD(size, random_state=seed).fit(matrix)
     usual = np.asarray(matrix.mean(axis=0)).ravel()
-    parts = [
-        svd.transform(tfidf.transform(texts[start : start + CHUNK]))
-        for start in range(0, len(texts), CHUNK)
-    ]
+    vectors = np.empty((len(texts), size), np.float32)
+    for start, chunk in zip(range(0, len(texts), CHUNK), _chunks(texts), strict=True):
+        vectors[start : start + len(chunk)] = unit(svd.transform(tfidf.transform(chunk)))
 
-    def terms(numbers: Sequence[int]) -> list[str]:
-        chosen = [texts[number] for number in spread(numbers, 500)]
+    def terms(groups: Sequence[Sequence[int]]) -> list[list[str]]:
+        shown = [spread(numbers, SHOWN) for numbers in groups]
+        here = _picked(texts, [number for numbers in shown for number in numbers])
+        return [standing_out([here[number] for number in numbers]) for numbers in shown]
+
+    def standing_out(chosen: list[str]) -> list[str]:
         weights = np.asarray(tfidf.transform(chosen).mean(axis=0)).ravel() - usual
         names = tfidf.get_feature_names_out()
         return [str(names[at]) for at in np.argsort(-weights, kind="stable")[:3] if weights[at] > 0]
 
-    return Embedded(unit(np.concatenate(parts)), terms)
+    return Embedded(vectors, terms)
+
+
+def _picked(texts: Texts, numbers: Iterable[int]) -> dict[int, str]:
+    """Number -> text, in ascending order, from one pass."""
+    wanted = set(numbers)
+    return {number: text for number, text in enumerate(texts) if number in wanted}
+
+
+def _chunks(texts: Texts) -> Iterator[list[str]]:
+    iterator = iter(texts)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk
 
 
 def unit(vectors: NDArray[Any]) -> Vectors:

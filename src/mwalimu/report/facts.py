@@ -52,6 +52,7 @@ def collect(run: Run, stages: Mapping[str, StageState]) -> dict[str, Any]:
         "arm_notes": ARM_NOTES,
         "training": training,
         "signals": _signals(stages),
+        "auto": run.manifest.get("auto"),
         "buying": run.manifest.get("buying"),
         "hint": training_hint(metrics),
         "plots_need": PLOTS_NEED,

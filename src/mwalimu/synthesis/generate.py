@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
-import orjson
-
 from mwalimu.config import Config
+from mwalimu.data.asked import asked_digest
 from mwalimu.data.record import Record
 from mwalimu.data.seen import FirstSeen
 from mwalimu.errors import TooFewAnswers
@@ -190,21 +188,8 @@ class _Stage:
     @staticmethod
     def _first(record: Record, seen: FirstSeen) -> str | None:
         """The id of the row that asked the same before; None where this is the first."""
-        first = seen.first(_digest(record), record.id)
+        first = seen.first(asked_digest(record), record.id)
         return None if first is None else str(first)
-
-
-def _digest(record: Record) -> bytes:
-    """Of what is asked, whoever is asked."""
-    digest = hashlib.blake2b(digest_size=16)
-    for message in record.messages:
-        content = message.content.encode("utf-8", "surrogatepass")
-        digest.update(b"%s %d " % (message.role.encode(), len(content)) + content)
-        if message.tool_calls or message.tool_call_id:
-            digest.update(orjson.dumps(message.to_json(), option=orjson.OPT_SORT_KEYS))
-    if record.tools:
-        digest.update(orjson.dumps(record.tools, option=orjson.OPT_SORT_KEYS))
-    return digest.digest()
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

@@ -257,6 +257,13 @@ class StoredKeys(Index):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def __bool__(self) -> bool:
+        """Whether it knows of any answer at all."""
+        try:
+            return self._db.execute("SELECT 1 FROM answers LIMIT 1").fetchone() is not None
+        except sqlite3.DatabaseError:
+            return False
+
     def holds(self, key: str) -> bool:
         """Whether the answer to the request of this key (hex) is known to be in the store."""
         return self.place(bytes.fromhex(key)) is not None

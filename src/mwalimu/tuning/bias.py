@@ -7,18 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from mwalimu.evaluation.statistics import Interval
+from mwalimu.tuning.picking import Rule, best
 
 DRAWS = 1000
 
 
 def without_selection(
-    scores: Sequence[Sequence[float]], *, seed: int, draws: int = DRAWS
+    scores: Sequence[Sequence[float]], *, seed: int, draws: int = DRAWS, rule: Rule = best
 ) -> Interval | None:
-    """The mean score that choosing the best of several recipes gives on rows that did not choose.
+    """The mean score that choosing among several recipes gives on rows that did not choose.
 
     `scores`: a list a recipe, of the same rows in the same order. Bootstrap bias correction
     (BBC-CV; Tsamardinos, Greasidou and Borboudakis 2018): rows are drawn with replacement, the
-    best recipe on them is chosen, and it is scored on the rows that were not drawn; the estimate is
+    rule chooses a recipe by them, and it is scored on the rows that were not drawn; the estimate is
     the mean over draws, with their 2.5 % and 97.5 % percentiles. None where there is one row only.
 
     Raises:
@@ -36,7 +37,7 @@ def without_selection(
         drawn_N = generator.integers(0, rows, rows)
         left_N = np.setdiff1d(np.arange(rows), drawn_N)
         if len(left_N):
-            best = int(scores_NC[drawn_N].mean(axis=0).argmax())
-            found.append(float(scores_NC[left_N, best].mean()))
+            chosen = rule(scores_NC[drawn_N])
+            found.append(float(scores_NC[left_N, chosen].mean()))
     low, high = np.percentile(found, [2.5, 97.5])
     return Interval(float(np.mean(found)), float(low), float(high))

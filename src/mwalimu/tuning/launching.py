@@ -19,7 +19,10 @@ from mwalimu.tuning.trial import Order
 
 PROGRAM = ("-m", "mwalimu.tuning.trial")
 Event = Mapping[str, Any]
-"""`usd`, `moment`, `done` or `failed` of a trial; the last of all is `ended`, {"code", "said"}."""
+"""`usd`, `validated_on`, `moment`, `done` or `failed` of a trial.
+
+The last of all is `ended`, {"code", "said"}.
+"""
 
 
 class Running(Protocol):

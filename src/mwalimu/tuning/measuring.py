@@ -28,7 +28,8 @@ class Measured:
     """`scores` in 0..1, a row, in the order of the rows; `quality` is their mean.
 
     `latency` is the median of the seconds of one answer alone, `size` of the student's folder in
-    MiB, `cost` dollars per 1,000 answers on a machine that is never idle; None where unknown.
+    MiB, `cost` dollars per 1,000 answers on a machine that is never idle, `parameters` those of the
+    student; None where unknown.
     """
 
     scores: tuple[float, ...]
@@ -36,6 +37,7 @@ class Measured:
     latency: float | None
     size: float | None
     cost: float | None
+    parameters: int | None = None
 
     def values(self, objectives: Sequence[str]) -> list[float]:
         """Of the objectives, in order.
@@ -86,6 +88,7 @@ def measured(
         performance.latency_p50_s,
         performance.size_mib,
         None if cost is None else cost["usd_per_1k"],
+        state.summary.get("parameters"),
     )
 
 

@@ -20,11 +20,12 @@ from mwalimu.errors import MachineError, Misplaced, MissingDependency, MwalimuEr
 from mwalimu.run import Run
 from mwalimu.shipping.telling import rebuilt
 from mwalimu.tuning import study as book
+from mwalimu.tuning.axes import recipe
 from mwalimu.tuning.budget import Budget, Spent
 from mwalimu.tuning.halving import EPOCH, is_behind
 from mwalimu.tuning.launching import Event, Launch, Running
 from mwalimu.tuning.measuring import Measured
-from mwalimu.tuning.space import Space, recipe
+from mwalimu.tuning.space import Space
 from mwalimu.tuning.trial import Order
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ class Search:
         self._count(life)
         if "usd" in event:
             life.trial.set_user_attr("usd", event["usd"])
+        elif "validated_on" in event:
+            life.trial.set_user_attr("validated_on", event["validated_on"])
         elif "moment" in event:
             self._judge(life, **event["moment"])
         elif "failed" in event:
@@ -167,7 +170,8 @@ class Search:
         life.trial.set_user_attr("seconds", round(seconds, 3))
 
     def _judge(self, life: Life, epoch: float, nats: float) -> None:
-        """Ends it early where it is behind others at the same epoch; never the recipe as written.
+        """Ends it early where it is behind others at the same epoch, on the same rows; never the
+        recipe as written.
 
         Told is minus the nats, as what is searched for is the larger the better.
         """
@@ -178,7 +182,10 @@ class Search:
         trials = self.study.get_trials(deepcopy=False)
         if step not in trials[trial.number].intermediate_values:
             trial.report(sign * nats, step)
-        told = {t.number: _costs(t) for t in self.study.get_trials(deepcopy=False)}
+        trials = self.study.get_trials(deepcopy=False)
+        rows = trials[trial.number].user_attrs.get("validated_on")
+        alike = [one for one in trials if one.user_attrs.get("validated_on") == rows]
+        told = {one.number: _costs(one) for one in alike}
         own = told.pop(trial.number)
         may_end = settings.pruner == "asha" and trial.number != WRITTEN
         if may_end and is_behind(own, list(told.values()), step, reduction=settings.reduction):
@@ -231,7 +238,7 @@ class Search:
                     shutil.rmtree(folder / name, ignore_errors=True)
 
     def best(self) -> list[FrozenTrial]:
-        """The best of one objective, the earliest if several are; else those that none beats."""
+        """Of one objective the best of each student, the earliest if tied; else the front."""
         return best_of(self.study)
 
     def spent(self) -> Spent:
@@ -286,7 +293,15 @@ def best_of(study: Study) -> list[FrozenTrial]:
     if len(study.directions) > 1:
         return sorted(study.best_trials, key=lambda trial: trial.number)
     sign = 1.0 if study.direction.name == "MAXIMIZE" else -1.0
-    return [max(complete, key=lambda trial: (sign * trial.values[0], -trial.number))]
+    best: dict[str, FrozenTrial] = {}
+    for trial in sorted(complete, key=lambda one: (-sign * one.values[0], one.number)):
+        best.setdefault(student_of(trial), trial)
+    return sorted(best.values(), key=lambda one: one.number)
+
+
+def student_of(trial: FrozenTrial) -> str:
+    """The model that learned in it; empty for the config's own where none is searched."""
+    return str(trial.user_attrs.get("changes", {}).get("student.model", ""))
 
 
 def _costs(trial: FrozenTrial) -> dict[int, float]:
@@ -304,6 +319,8 @@ def _word(value: Any) -> str:
         return f"{value:.3g}"
     if isinstance(value, list) and all(isinstance(part, dict) for part in value):
         return " + ".join(_part(part) for part in value)
+    if isinstance(value, dict) and isinstance(value.get("weights"), dict):
+        return " ".join(f"{weight:.2g} {group}" for group, weight in value["weights"].items())
     return str(value)
 
 
@@ -311,7 +328,7 @@ def _part(part: dict[str, Any]) -> str:
     weight, kind = part.get("weight", 1.0), part.get("kind")
     warm = part.get("temperature", 1.0)
     if isinstance(warm, dict):
-        warm = f"{warm['start']:g} to {warm['end']:g}"
+        warm = f"{warm['start']:g} to {warm['end']:g} ({warm.get('shape', 'linear')})"
     return f"{weight:g} {kind}" + ("" if warm == 1.0 else f" at {warm}")
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mwalimu.config import Config, TuneConfig, dump_config
+from mwalimu.config import AutoConfig, Config, TuneConfig, dump_config
 from mwalimu.report.wording import escape_markdown
 from mwalimu.run import atomic_writer, write_json
+from mwalimu.tuning.axes import recipe
 from mwalimu.tuning.conclusion import Conclusion, OnTest
 from mwalimu.tuning.importance import bars
 from mwalimu.tuning.search import WRITTEN, shown
-from mwalimu.tuning.space import recipe
 
 PLOTS_NEED = "plots need: pip install 'mwalimu[eval]'"
 
@@ -31,7 +31,7 @@ def write_outcome(folder: Path, config: Config, found: Conclusion) -> None:
 
 def ready(config: Config, changes: dict[str, Any]) -> str:
     """The job with `changes`, every default written out, without the search."""
-    final = recipe(config, changes).model_copy(update={"tune": TuneConfig()})
+    final = recipe(config, changes).model_copy(update={"tune": TuneConfig(), "auto": AutoConfig()})
     return dump_config(final)
 
 
@@ -47,6 +47,7 @@ def lines(found: Conclusion, plot: str) -> Iterator[str]:
     )
     yield ""
     yield from _choice(found)
+    yield from _students(found)
     yield from _test(found.on_test)
     yield from _front(found)
     if found.importances:
@@ -91,8 +92,8 @@ def _choice(found: Conclusion) -> Iterator[str]:
     if (honest := found.corrected) is not None:
         luck = best.values[0] - honest.mean
         yield (
-            f"The chosen recipe's {best.values[0]:.4f} is the best of {_count(found)} on the rows "
-            f"that chose it, so part of it is luck. Choosing so gives {honest.mean:.4f} "
+            f"The chosen recipe's {best.values[0]:.4f} was chosen of {_count(found)} on these very "
+            f"rows, so part of it is luck. Choosing so gives {honest.mean:.4f} "
             f"({honest.low:.4f} to {honest.high:.4f}) on rows that did not choose: the selection "
             f"bias is about {luck:+.4f} (bootstrap bias correction, Tsamardinos et al. 2018)."
         )
@@ -100,6 +101,35 @@ def _choice(found: Conclusion) -> Iterator[str]:
         yield "The values are those of the rows that chose, so part of what is best is luck."
     yield "The same rows decided which epoch of each training was published."
     yield ""
+
+
+def _students(found: Conclusion) -> Iterator[str]:
+    """Each model that learned, by its best trial; nothing where there was one only."""
+    tried = {trial.student for trial in found.trials}
+    if len(tried) < 2 or len(found.objectives) > 1:
+        return
+    yield "## Students"
+    by_size = sorted(map(found.of, found.front), key=lambda trial: trial.parameters or 0)
+    yield from _table(
+        ("student", "parameters", "MiB", "trials", "its best", found.objectives[0]),
+        [
+            (
+                f"{best.student}{' (chosen)' if best.number == found.chosen else ''}",
+                "" if best.parameters is None else f"{best.parameters:,}",
+                "" if best.size is None else f"{best.size:.4g}",
+                str(sum(trial.student == best.student for trial in found.trials)),
+                str(best.number),
+                f"{best.values[0]:.4g}",
+            )
+            for best in by_size
+        ],
+    )
+    if found.choose == "smallest":
+        yield (
+            "Chosen is the smallest student whose best trial falls behind the best of all by no "
+            "more than one standard error of their differences, row by row."
+        )
+        yield ""
 
 
 def _count(found: Conclusion) -> str:

@@ -23,7 +23,7 @@ from mwalimu.config import BudgetConfig, Config, needed_signals
 from mwalimu.errors import BudgetReached, Misplaced, MwalimuError
 from mwalimu.pipeline import Pipeline
 from mwalimu.progress import live_progress
-from mwalimu.run import Run, exclusive
+from mwalimu.run import Run, exclusive, fingerprint, sha256_file
 from mwalimu.shipping.telling import told
 from mwalimu.synthesis.budget import Prices
 from mwalimu.telemetry import setting_up
@@ -56,7 +56,9 @@ class Order:
 
 
 def run_trial(order: Order, tell: Tell) -> None:
-    """Tells `moment` at each validation of the training, and `done` with what was measured."""
+    """Tells `usd` and `validated_on`, then `moment` at each validation, then `done` with what was
+    measured.
+    """
     _require_the_same_place(order)
     config = Config.model_validate(order.config)
     folder = Path(order.folder)
@@ -78,6 +80,7 @@ def run_trial(order: Order, tell: Tell) -> None:
             )
             before_training(pipeline, order.allow_spend)
             tell({"usd": spent(pipeline)})
+            tell({"validated_on": validated_on(pipeline.run)})
         pipeline.finetune()
         tail.read()
         found = measured(
@@ -112,6 +115,12 @@ def before_training(pipeline: Pipeline, allow_spend: bool) -> None:
     if not allow_spend and _would_score(pipeline):
         raise BudgetReached("this recipe has the teacher score tokens anew", where="tune", fix=FIX)
     pipeline.signals()
+
+
+def validated_on(run: Run) -> str:
+    """A hash of the rows by which a training is validated: filters may leave some of them out."""
+    rows = (path for split, path in run.learned().items() if split != "train")
+    return fingerprint([sha256_file(path) for path in rows])
 
 
 def _would_score(pipeline: Pipeline) -> bool:

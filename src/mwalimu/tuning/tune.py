@@ -24,19 +24,27 @@ from mwalimu.tuning.search import Place, Search
 from mwalimu.tuning.space import Space
 from mwalimu.tuning.study import open_study, require_optuna
 from mwalimu.tuning.telling import write_outcome
+from mwalimu.tuning.usual import known_of
 
+OF_ANOTHER_KIND = {"tune", "auto", "budget", "export", "scale"}
+"""Sections that change no trial."""
 OUTSIDE_THE_SEARCH = {"budget", "parallel"}
 """Settings under which a search goes on; any other begins a new one."""
 
 
 def tune(
-    pipeline: Pipeline, *, allow_spend: bool = False, launch: Launch | None = None
+    pipeline: Pipeline,
+    *,
+    allow_spend: bool = False,
+    look_at_test: bool = True,
+    launch: Launch | None = None,
 ) -> Conclusion:
     """Searches in the run folder's `tuning/`, where an earlier search of the same job goes on.
 
     The teacher answers once, as the job itself asks; trials learn from that. `allow_spend` lets
-    them ask a teacher that costs, each under the config's own budget. `launch` says where trials
-    run: without it as the section `scale` has it.
+    them ask a teacher that costs, each under the config's own budget. With `look_at_test` the
+    choice and the recipe as written are measured on the test rows. `launch` says where trials run:
+    without it as the section `scale` has it.
 
     Raises:
         ConfigError: the budget, the space or the cluster cannot be used, or there are no validation
@@ -58,7 +66,8 @@ def tune(
         pipeline.run.path("tuning", "validation.jsonl").absolute(),
     )
     write_rows(place.rows, rows)
-    space = Space(config, pipeline.config.finetune.objective)
+    known = known_of(pipeline.run.learned()["train"])
+    space = Space(config, pipeline.config.finetune.objective, known)
     search = Search(
         config=config,
         space=space,
@@ -70,7 +79,8 @@ def tune(
         say=lambda text: pipeline.progress("tune", 0, 0, text),
     )
     search.run()
-    found = conclude(search, _test(pipeline), pipeline.progress, graded_by=graded_by)
+    test = _test(pipeline) if look_at_test else []
+    found = conclude(search, test, pipeline.progress, graded_by=graded_by)
     write_outcome(pipeline.run.path("tuning"), config, found)
     return found
 
@@ -145,10 +155,11 @@ def _fingerprint(config: Config, place: Place) -> str:
     files = [config.data.train, config.data.labelled]
     return fingerprint(
         {
-            "config": config.model_dump(mode="json", exclude={"tune", "budget", "export", "scale"}),
+            "config": config.model_dump(mode="json", exclude=OF_ANOTHER_KIND),
             "tune": tune,
             "rows": sha256_file(place.rows),
             "student": model_hashes(config.student.model),
+            "students": [model_hashes(model) for model in config.tune.students],
             "data": [_hash(path) for path in files],
         }
     )

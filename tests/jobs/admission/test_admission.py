@@ -28,6 +28,7 @@ OPEN = {
     *("SpecialTokensConfig.extra", "RefusalConfig.extra", "LabelConfig.known"),
     *("LanguageConfig.expected", "TeacherConfig.stop", "StudentConfig.lora_targets"),
     *("StudentConfig.freeze", "EvaluateConfig.groups", "EvaluateConfig.rubric"),
+    *("MixtureConfig.by", "MixtureConfig.weights"),
 }
 
 

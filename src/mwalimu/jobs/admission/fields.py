@@ -268,6 +268,8 @@ RULES: Mapping[str, Rule] = {
     "StudentConfig.freeze": _free,
     "StudentConfig.trust_remote_code": _off,
     "FinetuneConfig.track": _tracked,
+    "MixtureConfig.by": _free,
+    "MixtureConfig.weights": _free,
     "EvaluateConfig.groups": _free,
     "EvaluateConfig.rubric": _free,
     "EvaluateConfig.tasks_file": _yaml,
@@ -282,4 +284,8 @@ RULES: Mapping[str, Rule] = {
     # A job is one recipe: the service searches none.
     "TuneConfig.budget": _closed,
     "TuneConfig.space": _closed,
+    "TuneConfig.students": _closed,
+    "MixtureRangeConfig.groups": _closed,
+    "MixtureRangeConfig.by": _closed,
+    "AutoConfig.budget": _closed,
 }

@@ -120,8 +120,8 @@ def _work_alone(workspace: Workspace, store: JobStore, lease: Lease, works: Work
         else:
             print(workspace.told(traceback.format_exc()), end="", file=sys.stderr)
         end, found = State.FAILED, {"error": as_problem(error, workspace)}
-        known = isinstance(error, MwalimuError)
-        logs.say("job failed", logs.ERROR, error=type(error).__name__, bug=None if known else error)
+        bug = None if known else error
+        logs.say("job failed", logs.ERROR, error=type(error).__name__, bug=bug)
     _say(store, lease, end, found | _money(chosen.spent()))
 
 
