@@ -6,9 +6,13 @@ import base64
 import hashlib
 import io
 import tarfile
+import time
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +64,23 @@ def test_a_package_is_fetched_once_and_kept(registry: Path, cache: Path) -> None
     assert fetch(PACKAGE) == DATA
     registry.unlink()
     assert fetch(PACKAGE) == DATA
-    assert [path.name for path in cache.iterdir()] == ["thing-1.2.3.tgz"]
+    assert [path.name for path in cache.glob("*.tgz*")] == ["thing-1.2.3.tgz"]
+
+
+def test_whoever_wants_it_at_the_same_time_waits_for_the_first(
+    registry: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = urllib.request.urlopen, []
+
+    def slow(url: str, timeout: float) -> Any:
+        asked.append(url)
+        time.sleep(0.2)
+        return real(url, timeout=timeout)
+
+    monkeypatch.setattr(urllib.request, "urlopen", slow)
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(fetch, [PACKAGE] * 4)) == {DATA}
+    assert len(asked) == 1
 
 
 def test_a_damaged_copy_is_fetched_again(registry: Path, cache: Path) -> None:
@@ -76,7 +96,7 @@ def test_another_package_under_its_name_is_refused_and_not_kept(
     registry.write_bytes(tarball(code=b"steal()"))
     with pytest.raises(MissingDependency, match=r"is not @some/thing 1\.2\.3: its SHA-512"):
         fetch(PACKAGE)
-    assert not cache.exists()
+    assert not [*cache.glob("*thing*")]
 
 
 def test_offline_is_one_line(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

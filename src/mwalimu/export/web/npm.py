@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 from mwalimu.errors import MissingDependency
-from mwalimu.run import atomic_writer
+from mwalimu.run import atomic_writer, exclusive
 
 REGISTRY = "https://registry.npmjs.org"
 _SECONDS = 60
@@ -96,16 +96,29 @@ def fetch(package: Package) -> bytes:
     """The tarball: of the user's cache, or else of the registry, and kept from then on.
 
     NPM_CONFIG_REGISTRY names another registry, as it does to npm; XDG_CACHE_HOME another cache.
+    Processes that want it at the same time wait for the first of them.
     """
     kept = _cache() / package.tarball
-    if kept.is_file() and _fits(data := kept.read_bytes(), package):
-        return data
+    if (data := _read(kept, package)) is None:
+        with exclusive(kept.parent, "cache", wait=True):
+            if (data := _read(kept, package)) is None:
+                data = _download(package, kept.parent)
+                with atomic_writer(kept) as handle:
+                    handle.write(data)
+    return data
+
+
+def _read(kept: Path, package: Package) -> bytes | None:
+    return data if kept.is_file() and _fits(data := kept.read_bytes(), package) else None
+
+
+def _download(package: Package, folder: Path) -> bytes:
     registry = os.environ.get("NPM_CONFIG_REGISTRY", REGISTRY).rstrip("/")
     url = f"{registry}/{package.name}/-/{package.tarball}"
-    fix = f"connect to the npm registry once, or put {package.tarball} into {kept.parent}"
+    fix = f"connect to the npm registry once, or put {package.tarball} into {folder}"
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS) as response:
-            data = response.read()
+            data = bytes(response.read())
     except (OSError, ValueError, HTTPException) as error:
         raise MissingDependency(
             f"{package.name} {package.version} cannot be downloaded ({error})", where=url, fix=fix
@@ -116,9 +129,7 @@ def fetch(package: Package) -> bytes:
             where=url,
             fix=fix,
         )
-    with atomic_writer(kept) as handle:
-        handle.write(data)
-    return bytes(data)
+    return data
 
 
 def _cache() -> Path:
