@@ -44,7 +44,7 @@ def main() -> None:
         results[figure.number] = result
         asked.kept.parent.mkdir(parents=True, exist_ok=True)
         asked.kept.write_text(json.dumps(results, indent=1))
-        state = "passed" if result["passed"] else "FAILED"
+        state = "FAILED" if not result["passed"] else "passed" if result["ran"] else "not run"
         print(f"{figure.number}: {state} in {result['seconds']:.0f} s", flush=True)
         asked.out.write_text(page(FIGURES, results), encoding="utf-8")
     failed = [number for number in only if not results.get(number, {}).get("passed", True)]
@@ -57,18 +57,21 @@ def tried(figure: Figure, *, short: bool) -> dict[str, Any]:
     lines.parent.mkdir(exist_ok=True)
     lines.unlink(missing_ok=True)
     env = os.environ | {"MWALIMU_FIGURES": str(lines)} | ({} if short else {"MWALIMU_LONG": "1"})
-    command = [sys.executable, "-m", "pytest", "-q", "-o", "faulthandler_timeout=0"]
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-o", "faulthandler_timeout=0"]
     began = time.monotonic()
     done = subprocess.run(
         [*command, *figure.tests], cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
     found = lines.read_text().splitlines() if lines.exists() else []
     recorded = [line for line in map(json.loads, found) if line["figure"] == figure.number]
+    said = done.stdout.strip().splitlines()
     return {
         "passed": done.returncode == 0,
+        "skipped": sorted({line.split(": ", 1)[-1] for line in said if line.startswith("SKIPPED")}),
+        "ran": "passed" in said[-1] or "failed" in said[-1] if said else False,
         "seconds": time.monotonic() - began,
         "recorded": recorded,
-        "tests": done.stdout.strip().splitlines()[-1:],
+        "tests": said[-1:],
         "said": [] if done.returncode == 0 else done.stdout.splitlines()[-15:],
     }
 

@@ -10,10 +10,10 @@ from benchmarks.trust.table import Figure
 
 HEAD = """# Reliability and security, as figures
 Written by `make trust` (`python -m benchmarks.trust`), not by hand. A figure is the sum of what its
-tests tried, with the time of all of them on the machine of the run. "Not run" is not run, "failed"
-has a test that failed. No failure among n random tries bounds the rate of failure at about 3 / n
-(95 %): a thousand kills say "under 0.3 % a kill" and no more, which is why R2 and R4 go through
-every case instead.
+tests tried, with the time of all of them on the machine of the run. "Not run" is not run, or needs
+what this machine lacks; "failed" has a test that failed. No failure among n random tries bounds the
+rate of failure at about 3 / n (95 %): a thousand kills say "under 0.3 % a kill" and no more, which
+is why R2 and R4 go through every case instead.
 
 | | what | goal | tried | failed | seed | time | commit |
 |---|---|---|--:|--:|--:|--:|---|
@@ -33,7 +33,7 @@ def _told(figure: Figure, results: Mapping[str, Mapping[str, Any]]) -> bool:
 
 def _row(figure: Figure, result: Mapping[str, Any] | None) -> str:
     cells = [figure.number, figure.title, figure.goal]
-    if result is None:
+    if result is None or (result["passed"] and not result["ran"]):
         return _line([*cells, "not run", "", "", "", ""])
     lines = result["recorded"]
     tried = f"{sum(line['tried'] for line in lines):,}" if lines else "its tests"
@@ -50,6 +50,7 @@ def _part(figure: Figure, result: Mapping[str, Any]) -> str:
     for line in result["recorded"]:
         by_kind[line["what"]].append(line)
     said = [f"**{figure.number}** `pytest {' '.join(figure.tests)}`"]
+    said += [f"- left out here: {why}" for why in result["skipped"]]
     for kind, lines in by_kind.items():
         notes = "; ".join(sorted({line["note"] for line in lines if line["note"]})[:3])
         count = sum(line["tried"] for line in lines)

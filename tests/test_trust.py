@@ -1,0 +1,36 @@
+"""The page of figures says what was not tried."""
+
+from pathlib import Path
+
+from benchmarks.trust.__main__ import ROOT, tried
+from benchmarks.trust.page import page
+from benchmarks.trust.table import FIGURES, Figure
+
+
+def test_every_figure_has_tests_that_are_there() -> None:
+    assert all((ROOT / test.split("::")[0]).exists() for one in FIGURES for test in one.tests)
+
+
+def test_what_was_skipped_failed_or_left_out_is_told() -> None:
+    figures = [Figure(number, "what", "goal", ("tests/x",)) for number in ("A", "B", "C", "D")]
+    whole = {"passed": True, "ran": True, "skipped": [], "short": False, "commit": "c"}
+    line = {"figure": "A", "what": "w", "tried": 7, "failed": 0, "seed": 3, "note": ""}
+    results = {
+        "A": {**whole, "seconds": 1.0, "recorded": [line]},
+        "B": {**whole, "seconds": 1.0, "recorded": [], "ran": False, "skipped": ["no browser"]},
+        "C": {**whole, "seconds": 1.0, "recorded": [line], "passed": False},
+    }
+    told = page(figures, results)
+    rows = {
+        one[2]: one for one in told.splitlines() if one.startswith(("| A", "| B", "| C", "| D"))
+    }
+    assert "| 7 | 0 | 3 |" in rows["A"]
+    assert "not run" in rows["B"] and "- left out here: no browser" in told
+    assert "**failed**" in rows["C"] and "not run" in rows["D"]
+
+
+def test_a_skipped_test_is_no_test_that_passed(tmp_path: Path) -> None:
+    test = tmp_path / "test_nothing.py"
+    test.write_text("import pytest\n\ndef test_it():\n    pytest.skip('no browser: none')\n")
+    found = tried(Figure("X", "what", "goal", (str(test),)), short=True)
+    assert found["passed"] and not found["ran"] and found["skipped"] == ["no browser: none"]
