@@ -141,7 +141,8 @@ def test_where_nothing_ends_a_search_the_recipe_is_the_written_one(
 def test_when_no_trial_ends_in_time_the_recipe_is_the_written_one(
     tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nothing(*_args: object, **_how: object) -> None:
+    def nothing(*_args: object, **how: object) -> None:
+        assert how["launch"] is None, "the section scale says where trials run"
         raise NothingMeasured("no trial ended within the budget", where="x")
 
     monkeypatch.setattr("mwalimu.auto.execute.tune", nothing)

@@ -25,14 +25,14 @@ from mwalimu.pipeline import Pipeline
 from mwalimu.run import Run, fingerprint
 from mwalimu.tuning.axes import recipe
 from mwalimu.tuning.conclusion import Conclusion, NothingMeasured
-from mwalimu.tuning.launching import InSubprocess, Launch
+from mwalimu.tuning.launching import Launch
 from mwalimu.tuning.search import Place, shown
 from mwalimu.tuning.study import require_optuna
 from mwalimu.tuning.tune import tune, with_settings
 
 
 def execute(
-    pipeline: Pipeline, *, auto: bool = False, launch: Launch = InSubprocess
+    pipeline: Pipeline, *, auto: bool = False, launch: Launch | None = None
 ) -> tuple[Pipeline, dict[str, Any]]:
     """All stages that are not done yet; returns the pipeline on what was learned, and the scores.
 
@@ -56,10 +56,10 @@ class Job:
     shares: Shares
     clock: Clock
     book: Book
-    launch: Launch
+    launch: Launch | None
 
     @classmethod
-    def of(cls, pipeline: Pipeline, launch: Launch) -> Job:
+    def of(cls, pipeline: Pipeline, launch: Launch | None) -> Job:
         asked = pipeline.asked
         shares = Shares(asked.auto, asked.evaluate.usd_per_hour)
         if shares.of_search(Used(0, 0)):
