@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from itertools import count
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -70,8 +71,9 @@ def test_kill_9_at_ten_random_moments_ends_with_the_same_data_and_student(
     """What a life leaves is gone on with; where one gets to the end, a new job begins."""
     reference, seconds = whole
     rng, kills = random.Random(11), 0
+    jobs = count()
     while kills < KILLS:
-        folder = tmp_path / f"after {kills}"
+        folder = tmp_path / str(next(jobs))
         folder.mkdir()
         write_job(folder, rows=ROWS)
         life = start(folder)

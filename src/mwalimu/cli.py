@@ -78,8 +78,9 @@ def _begin_telemetry(verb: str | None, metrics: Path | None, port: int | None) -
 
     if launched()[0]:  # one file and one port, of the first of several processes
         metrics = port = None
-    context.bind_process(command=verb)
     setting_up.begin(metrics_file=metrics, metrics_port=port)
+    if setting_up.is_on():
+        context.bind_process(command=verb)
 
 
 def _refuse_several(verb: str | None) -> None:

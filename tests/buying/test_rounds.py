@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -176,20 +177,23 @@ def test_rounds_need_the_section_and_validation_rows(tmp_path: Path, student: Pa
 @pytest.mark.slow
 def test_kill_9_at_random_moments_ends_with_the_same_choices(tmp_path: Path, student: Path) -> None:
     with TeacherServer() as server:
-        results, dice, kills = [], random.Random(5), 0
+        results, dice, kills, seconds = [], random.Random(5), 0, 0.0
+        command.mwalimu("--help", cwd=tmp_path)  # what lives are forked from is ready then
         for name in ("whole", "killed"):
             folder = tmp_path / name
             folder.mkdir()
             raw = raw_job(folder, student, server.url)
             (folder / "distill.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+            began = time.monotonic()
             life = command.start("buy", "distill.yaml", "--run", "run", cwd=folder)
-            while name == "killed" and kills < 6 and life.lasts(dice.uniform(0.3, 3.0)):
+            while name == "killed" and kills < 6 and life.lasts(dice.uniform(0.1, 0.6) * seconds):
                 life.kill()
                 life.finished()
                 kills += 1
                 life = command.start("buy", "distill.yaml", "--run", "run", cwd=folder)
             done = life.finished()
             assert done.returncode == 0, done.stderr
+            seconds = time.monotonic() - began
             files = sorted((folder / "run" / "buying").rglob("*.json*"))
             files += [folder / "run/finetune/student/model.safetensors"]
             results.append(

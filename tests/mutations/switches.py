@@ -35,8 +35,8 @@ SWITCHES = {
     ),
     "the manifest's hashes are held against the files": Switch(
         "run.py",
-        "if not path.is_file() or sha256_file(path) != digest:",
-        "if not path.is_file():",
+        "if not os.path.isfile(path) or sha256_file(path) != digest:",
+        "if not os.path.isfile(path):",
         "tests/test_run.py",
     ),
     "a manifest names no file outside its folder": Switch(
@@ -125,8 +125,8 @@ SWITCHES = {
     ),
     "no code of a model runs": Switch(
         "data/loading.py",
-        '{"local_files_only": Path(name).is_dir(), "trust_remote_code": trust_remote_code}',
-        '{"local_files_only": Path(name).is_dir(), "trust_remote_code": True}',
+        '{"local_files_only": os.path.isdir(name), "trust_remote_code": trust_remote_code}',
+        '{"local_files_only": os.path.isdir(name), "trust_remote_code": True}',
         "tests/hostile/test_models.py",
     ),
     "missing weights are not drawn by chance": Switch(
