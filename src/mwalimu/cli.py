@@ -39,7 +39,6 @@ for group in GROUPS:
 app.add_typer(upkeep.top)
 app.add_typer(service_jobs.app, name="jobs")
 
-BUG = 70
 STOPPED = 130  # by Ctrl-C; typer makes a KeyboardInterrupt an exit with this code
 
 
@@ -112,7 +111,7 @@ def main(command: Callable[[], Any] = app) -> None:
 
 
 def _run(command: Callable[[], Any]) -> None:
-    from mwalimu.errors import explained
+    from mwalimu.errors import BUG, explained
 
     try:
         command()

@@ -29,6 +29,9 @@ from __future__ import annotations
 import errno
 import os
 
+BUG = 70
+"""The exit code of a bug of ours."""
+
 
 class MwalimuError(Exception):
     """A failure that the user can understand and mend.

@@ -7,14 +7,10 @@ MWALIMU_LONG=1 asks 50,000 prompts instead of 5,000.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +23,7 @@ from mwalimu.synthesis import limiter, live
 from mwalimu.synthesis.engine import AHEAD
 from mwalimu.synthesis.generate import generate
 from mwalimu.synthesis.store import AnswerStore
+from tests.bookkeeper import bookkeeper
 from tests.figures import record
 from tests.synthesis.faulty_server import answer_to
 from tests.synthesis.soak_server import outcome_of
@@ -61,26 +58,6 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-@contextmanager
-def teacher() -> Iterator[tuple[str, dict[str, int]]]:
-    """Its address, and its books, which are filled in when it has ended."""
-    books: dict[str, int] = {}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.synthesis.soak_server"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-        text=True,
-    )
-    try:
-        assert process.stdout
-        yield process.stdout.readline().strip(), books
-        books |= json.loads(process.communicate("")[0])
-    finally:
-        process.kill()
-        process.communicate()
-
-
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
     with open(path, "rb") as lines:
         yield from map(orjson.loads, lines)
@@ -93,7 +70,7 @@ def test_a_long_run_loses_nothing_and_does_not_grow(
     monkeypatch.setattr(live, "EVERY_S", 0.05)
     gauge, run = Gauge(), Run(tmp_path / "run")
     quiet: dict[str, Any] = {"stage_fingerprint": "f", "on_progress": lambda *_: None}
-    with teacher() as (url, books):
+    with bookkeeper("tests.synthesis.soak_server") as (url, books):
         config = config_for(tmp_path, url, concurrency=CONCURRENCY, max_retries=6)
         first = prompts(FIRST)  # what is opened once in a process is no leak
         generate(config, Run(tmp_path / "first"), tmp_path / "answers", first, None, **quiet)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-BUG = 70  # the exit code of a bug of ours
 LOG, LEVEL, TEXT = "MWALIMU_LOG", "MWALIMU_LOG_LEVEL", "MWALIMU_LOG_TEXT"
 FILE, PORT = "MWALIMU_METRICS", "MWALIMU_METRICS_PORT"
 
@@ -76,6 +75,7 @@ def say_end(code: object) -> None:
     hold a row's."""
     if not _begun:
         return
+    from mwalimu.errors import BUG
     from mwalimu.telemetry import logs
 
     number = code if isinstance(code, int) else 0 if code is None else 1
