@@ -44,28 +44,19 @@ def build_asker(
     budget: Budget,
 ) -> Asker:
     """The door of a teacher, as `data.privacy` wants it; observed where somebody watches."""
-    if not is_on():
-        return _asker(config, teacher, settings, durability, budget)
-    from mwalimu.synthesis.metrics import watch
-    from mwalimu.synthesis.observing import ObservedTeacher
+    if watched := is_on():
+        from mwalimu.synthesis.metrics import watch
+        from mwalimu.synthesis.observing import ObservedTeacher
 
-    asker = _asker(config, ObservedTeacher(teacher), settings, durability, budget)
-    watch(asker)
-    return asker
-
-
-def _asker(
-    config: Config,
-    teacher: Teacher,
-    settings: TeacherConfig,
-    durability: Durability,
-    budget: Budget,
-) -> Asker:
+        teacher = ObservedTeacher(teacher)
     guarded = {"mask": MaskingAsker, "refuse": RefusingAsker}.get(config.data.privacy)
     if guarded is None or not settings.remote:
-        return Asker(teacher, settings, durability, budget)
-    asker = guarded(teacher, settings, durability, budget)
-    asker.region = config.data.phone_region
+        asker = Asker(teacher, settings, durability, budget)
+    else:
+        asker = guarded(teacher, settings, durability, budget)
+        asker.region = config.data.phone_region
+    if watched:
+        watch(asker)
     return asker
 
 
