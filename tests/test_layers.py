@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "mwalimu"
 ROWS = (
-    {"errors", "config", "run", "registry", "telemetry"},
+    {"errors", "config", "progress", "run", "registry", "telemetry"},
     {"data", "signals"},
     {"objectives", "teachers", "runtimes"},
     {"preparation", "synthesis", "curation", "finetune", "evaluation", "export"},
@@ -16,7 +16,6 @@ ROWS = (
         "arms",
         "judging",
         "quickstart",
-        "progress",
         "doctor",
         "estimate",
         "starter",

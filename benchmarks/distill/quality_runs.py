@@ -22,7 +22,8 @@ from mwalimu.data.readers import to_record
 from mwalimu.evaluation.generate import load_answerer
 from mwalimu.finetune.finetune import train_student
 from mwalimu.finetune.teacher.white_box import WhiteBox
-from mwalimu.pipeline import Pipeline, Progress
+from mwalimu.pipeline import Pipeline
+from mwalimu.progress import Progress
 from mwalimu.run import Run, write_json
 
 LEAST_ROWS_AN_EPOCH = 2_000

@@ -17,7 +17,7 @@ from typing import Any
 from mwalimu.config import FinetuneConfig, StudentConfig
 from mwalimu.data.grading import grade
 from mwalimu.finetune.finetune import train_student
-from mwalimu.pipeline import Progress
+from mwalimu.progress import Progress
 from mwalimu.quickstart.world import generate_rows
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

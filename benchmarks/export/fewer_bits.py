@@ -23,7 +23,8 @@ from mwalimu.data.dataset import load_records
 from mwalimu.data.tokenize import encode_prompt, ending_ids, prepare_tokenizer
 from mwalimu.evaluation.statistics import mean_interval
 from mwalimu.evaluation.tasks.own import load_tasks
-from mwalimu.export.rounding import Rounding, nearest
+from mwalimu.export.matrices import Rounding
+from mwalimu.export.rounding_onnx import nearest
 from mwalimu.finetune.finishing import finish_student
 from mwalimu.run import Run
 from mwalimu.runtimes import load_decoder

@@ -23,7 +23,8 @@ from mwalimu.config import Config, TargetConfig, build_config, load_config
 from mwalimu.data.dataset import load_records
 from mwalimu.data.record import Record
 from mwalimu.errors import DataError
-from mwalimu.pipeline import Pipeline, Progress, silent
+from mwalimu.pipeline import Pipeline
+from mwalimu.progress import Progress, silent
 from mwalimu.run import Run
 from mwalimu.serving.serve import serve, serve_by_vllm
 

@@ -20,7 +20,7 @@ from mwalimu.run import Run
 
 if TYPE_CHECKING:
     from mwalimu.finetune.teacher.white_box import WhiteBox
-    from mwalimu.pipeline import Progress
+    from mwalimu.progress import Progress
     from mwalimu.teachers.factory import Build
 
 TEACHER, BEFORE, DISTILLED = "teacher", "student-before", "student-distilled"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mwalimu.curation.judging import Ask as AskForScores
     from mwalimu.curation.judging import Question
     from mwalimu.evaluation.judge import Ask as AskForVerdicts
-    from mwalimu.pipeline import Progress
+    from mwalimu.progress import Progress
     from mwalimu.teachers.factory import Build
 
 Answers = Callable[[Sequence[Record]], list[str | None]]

@@ -1,4 +1,4 @@
-"""Live progress on a terminal: one bar a stage with the time left; plain lines elsewhere."""
+"""How work tells its progress, and the terminal's view of it: a bar a stage, or plain lines."""
 
 from __future__ import annotations
 
@@ -6,45 +6,48 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+if TYPE_CHECKING:
+    import rich.progress
 
-Callback = Callable[[str, int, int, str], None]
+Progress = Callable[[str, int, int, str], None]
+"""Called with (stage, done, total, note); of total 0 the note stands alone."""
+
 LINE_EVERY_S = 5.0
 
 
+def silent(stage: str, done: int, total: int, note: str) -> None:
+    """The progress of those who watch none."""
+
+
 @contextmanager
-def live_progress() -> Iterator[Callback]:
-    """A callback (stage, done, total, note) that draws on stderr; of total 0 the note stays."""
+def live_progress() -> Iterator[Progress]:
+    """One that draws on stderr: bars with the time left on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
         yield _Lines()
         return
+    # Every room imports this one: rich is loaded where something is drawn.
+    from rich import progress as drawn
+    from rich.console import Console
+
     columns = (
-        TextColumn("{task.description:<26}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        drawn.TextColumn("{task.description:<26}"),
+        drawn.BarColumn(bar_width=30),
+        drawn.MofNCompleteColumn(),
+        drawn.TimeElapsedColumn(),
+        drawn.TextColumn("left"),
+        drawn.TimeRemainingColumn(),
+        drawn.TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with drawn.Progress(*columns, console=Console(stderr=True)) as bars:
         yield _Bars(bars)
 
 
 class _Bars:
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: rich.progress.Progress) -> None:
         self.bars = bars
-        self.tasks: dict[str, TaskID] = {}
+        self.tasks: dict[str, rich.progress.TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         if not total:

@@ -12,7 +12,8 @@ from mwalimu.config import TargetConfig
 from mwalimu.errors import ConfigError
 from mwalimu.export.gguf import quantise
 from mwalimu.export.make import make
-from mwalimu.export.rounding import nearest, require_reproduced, roundings
+from mwalimu.export.rounding import require_reproduced, roundings
+from mwalimu.export.rounding_onnx import nearest
 from mwalimu.runtimes.llama_library import library
 from tests.tiny import make_tiny_model
 

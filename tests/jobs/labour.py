@@ -26,7 +26,8 @@ from mwalimu.jobs.store.job_store import JobStore
 from mwalimu.jobs.workers.launching import Launcher
 from mwalimu.jobs.workers.slots import slots_of
 from mwalimu.jobs.workers.supervisor import Supervisor
-from mwalimu.jobs.workers.worker import Outcome, Task, Work, main
+from mwalimu.jobs.workers.task import Outcome, Task, Work
+from mwalimu.jobs.workers.worker import main
 from mwalimu.jobs.workspace import Workspace
 from mwalimu.run import atomic_writer, write_json
 

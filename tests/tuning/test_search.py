@@ -15,7 +15,7 @@ from mwalimu.errors import (
     NonFiniteLoss,
     StudentError,
 )
-from mwalimu.pipeline import silent
+from mwalimu.progress import silent
 from mwalimu.tuning.conclusion import conclude
 from mwalimu.tuning.launching import Event
 from mwalimu.tuning.search import Search, shown, student_of

@@ -6,7 +6,7 @@ import pytest
 
 from mwalimu.config import Config, load_config
 from mwalimu.errors import RunError
-from mwalimu.pipeline import silent
+from mwalimu.progress import silent
 from mwalimu.tuning.conclusion import conclude
 from mwalimu.tuning.telling import PLOTS_NEED, write_outcome
 from tests.tuning.jobs import Nowhere, done, job, quality, search

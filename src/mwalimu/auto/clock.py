@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mwalimu.pipeline import Progress
+from mwalimu.progress import Progress
 from mwalimu.run import write_json
 
 KEPT_EVERY_S = 2.0

@@ -11,7 +11,7 @@ from mwalimu.azure.job_operations import JobOperations
 from mwalimu.azure.model_operations import ModelOperations
 from mwalimu.errors import ConfigError
 from mwalimu.jobs.client import Client
-from mwalimu.jobs.client.place import URL
+from mwalimu.jobs.client.finding import URL
 
 if TYPE_CHECKING:
     from mwalimu.azure.cloud.backend import CloudClient

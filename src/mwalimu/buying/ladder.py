@@ -16,7 +16,7 @@ from mwalimu.config import Config
 from mwalimu.data.dataset import load_records
 from mwalimu.data.record import Record
 from mwalimu.errors import DataError
-from mwalimu.pipeline import Progress
+from mwalimu.progress import Progress
 from mwalimu.run import Run, fingerprint
 
 DISTILLED = "evaluate/predictions/student-distilled.jsonl"

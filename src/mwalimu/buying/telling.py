@@ -15,7 +15,7 @@ from mwalimu.choosing import choose
 from mwalimu.config import load_config
 from mwalimu.errors import RunError
 from mwalimu.evaluation.statistics import Interval
-from mwalimu.pipeline import Progress
+from mwalimu.progress import Progress
 from mwalimu.run import Run
 
 

@@ -36,8 +36,8 @@ def load(config: Path, overrides: list[str] | None) -> Config:
 @contextmanager
 def opened(config: Path, run: Path | None, overrides: list[str] | None) -> Iterator[Pipeline]:
     """Of several processes the first one holds the run folder and shows how far they are."""
-    from mwalimu.pipeline import Pipeline, silent
-    from mwalimu.progress import live_progress
+    from mwalimu.pipeline import Pipeline
+    from mwalimu.progress import live_progress, silent
     from mwalimu.run import exclusive, launched
 
     resolved = load(config, overrides)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +21,8 @@ from mwalimu.curation.row import Row, read_rows
 from mwalimu.curation.verdict import Verdict
 from mwalimu.data.record import Record
 from mwalimu.errors import TooFewAnswers
+from mwalimu.progress import Progress
 from mwalimu.run import LEARNED, Run, atomic_writer, write_json
-
-Progress = Callable[[str, int, int, str], None]
 
 REPORTED_EVERY = 1000
 

@@ -25,10 +25,10 @@ from mwalimu.estimate.survey import Survey, distinct, take_survey
 from mwalimu.estimate.teacher_side import Cost, PlaceCost, cost_of, total_cost
 from mwalimu.estimate.training_side import training_side
 from mwalimu.preparation.plan import facts, is_wanted, prepared_prompts
+from mwalimu.progress import Progress
 from mwalimu.registry import terms_notice
 from mwalimu.run import Run, exclusive, fingerprint
 from mwalimu.synthesis.index import Spend, StoredKeys
-from mwalimu.synthesis.live import Progress
 
 Rows = Iterable[Record]
 

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from mwalimu.data.record import Record
 from mwalimu.estimate.plan import Place, Plan
+from mwalimu.progress import Progress
 from mwalimu.synthesis.answer import Member, Row
 from mwalimu.synthesis.ask import Answer, Asker
 from mwalimu.synthesis.durability import Durability
 from mwalimu.synthesis.engine import Engine, Item, Program
 from mwalimu.synthesis.job import Job, open_job
-from mwalimu.synthesis.live import Progress
 from mwalimu.synthesis.masking import build_asker
 from mwalimu.synthesis.store import AnswerStore
 from mwalimu.synthesis.verdict import Outcome

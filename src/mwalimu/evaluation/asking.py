@@ -7,7 +7,7 @@ arm is done. Grades are always made anew from the answers.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,8 @@ from mwalimu.evaluation.memory import release_memory
 from mwalimu.evaluation.performance import Performance, loaded_of, measured_answers
 from mwalimu.evaluation.reading import Read, read_texts
 from mwalimu.evaluation.summary import TEACHER
+from mwalimu.progress import Progress
 from mwalimu.run import Run, fingerprint, sha256_file, write_json
-
-Progress = Callable[[str, int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)

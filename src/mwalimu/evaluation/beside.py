@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,7 @@ from mwalimu.evaluation.load_targets import local_ask, server_ask, under_load
 from mwalimu.evaluation.memory import release_memory
 from mwalimu.evaluation.metrics.similarity import Encoder, bert_score
 from mwalimu.evaluation.reading import diverge
-from mwalimu.evaluation.summary import TEACHER, Result
-
-
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """None and empty where not asked for or not possible; `bert_score` is by arm."""
-
-    divergence: dict[str, Any] | None = None
-    load: list[dict[str, Any]] | None = None
-    judge: dict[str, Any] | None = None
-    bert_score: dict[str, float] = field(default_factory=dict)
+from mwalimu.evaluation.summary import TEACHER, Extras, Result
 
 
 class Beside:

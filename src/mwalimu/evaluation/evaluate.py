@@ -12,15 +12,16 @@ from mwalimu.config import Config
 from mwalimu.data.batched_generation import Answer
 from mwalimu.data.record import Record
 from mwalimu.errors import DataError
-from mwalimu.evaluation.asking import Answered, Arm, Asking, Progress
-from mwalimu.evaluation.beside import Beside, Extras
+from mwalimu.evaluation.asking import Answered, Arm, Asking
+from mwalimu.evaluation.beside import Beside
 from mwalimu.evaluation.judge import Ask
 from mwalimu.evaluation.metrics import token_f1
 from mwalimu.evaluation.performance import LATENCY_ROWS, WARM_UP
 from mwalimu.evaluation.reading import Read
-from mwalimu.evaluation.summary import Result, Row, summarise
+from mwalimu.evaluation.summary import Extras, Result, Row, summarise
 from mwalimu.evaluation.tasks import Tasks
 from mwalimu.evaluation.tasks.own import load_tasks
+from mwalimu.progress import Progress
 from mwalimu.run import Run, atomic_writer, write_json
 
 

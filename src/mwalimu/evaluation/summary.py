@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from mwalimu.config import Config
 from mwalimu.evaluation.gate import gate
@@ -22,9 +22,6 @@ from mwalimu.evaluation.statistics import (
     spread,
 )
 from mwalimu.evaluation.tasks import Tasks
-
-if TYPE_CHECKING:
-    from mwalimu.evaluation.beside import Extras
 
 Row = dict[str, Any]
 
@@ -47,6 +44,17 @@ class Result:
 
     def column(self, key: str) -> list[Any]:
         return [row[key] for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What is measured beside the answers: None and empty where not asked for or not possible;
+    `bert_score` is by arm."""
+
+    divergence: dict[str, Any] | None = None
+    load: list[dict[str, Any]] | None = None
+    judge: dict[str, Any] | None = None
+    bert_score: dict[str, float] = field(default_factory=dict)
 
 
 def summarise(

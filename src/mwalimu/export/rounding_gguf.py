@@ -12,7 +12,7 @@ import torch
 
 from mwalimu.errors import MissingDependency, StudentError
 from mwalimu.export.gguf import WEIGHTS
-from mwalimu.export.rounding import Rounding, as_type
+from mwalimu.export.matrices import Rounding, as_type
 from mwalimu.runtimes.llama_library import library
 
 _PLAIN = {"F16": torch.float16, "BF16": torch.bfloat16}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,8 @@ from mwalimu.finetune.task import Task
 from mwalimu.finetune.teacher.white_box import WhiteBox
 from mwalimu.finetune.watching.lr_finder import Found, range_test
 from mwalimu.finetune.watching.trackers import require_trackers
+from mwalimu.progress import Progress
 from mwalimu.run import Run, fingerprint, launched, model_hashes, sha256_file, write_json
-
-Progress = Callable[[str, int, int, str], None]
 
 
 def finetune(

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mwalimu.config import Config, ExportFinishConfig
-from mwalimu.finetune.finetune import Progress, learned_rows, train_student
+from mwalimu.finetune.finetune import learned_rows, train_student
 from mwalimu.finetune.student.fake_quantised import Roundings
 from mwalimu.finetune.teacher.white_box import WhiteBox
+from mwalimu.progress import Progress
 from mwalimu.run import Run
 
 

@@ -8,7 +8,7 @@ than one stage.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from importlib import metadata
@@ -25,6 +25,7 @@ from mwalimu.pipeline.inputs import Inputs, bought_prompts, read_inputs, streame
 from mwalimu.pipeline.observing import stage, watched
 from mwalimu.pipeline.traffic import take_traffic_answers, with_traffic
 from mwalimu.preparation.plan import is_wanted, prepared_prompts
+from mwalimu.progress import Progress, silent
 from mwalimu.run import Run, atomic_writer, launched, sha256_file, write_json
 from mwalimu.telemetry.setting_up import is_on
 
@@ -33,13 +34,6 @@ if TYPE_CHECKING:
     from mwalimu.preparation.screening import Sources
     from mwalimu.scale.mirror import Mirror
     from mwalimu.teachers.factory import Build
-
-Progress = Callable[[str, int, int, str], None]
-"""Called with (stage, done, total, note)."""
-
-
-def silent(stage: str, done: int, total: int, note: str) -> None:
-    """The progress of those who watch none."""
 
 
 class Pipeline:

@@ -24,10 +24,8 @@ from mwalimu.preparation.near_duplicates import CHUNK, SIZE, first_near, signatu
 from mwalimu.preparation.screening import Kind, Matched, Sources, screen
 from mwalimu.preparation.shaping import shape
 from mwalimu.preparation.words import setting, turns
+from mwalimu.progress import Progress
 from mwalimu.run import Run, atomic_writer, write_json
-
-Progress = Callable[[str, int, int, str], None]
-
 
 Out = dict[str, LeftOut]
 """By split."""

@@ -8,18 +8,17 @@ records: it is the teacher, and errs where it did not learn them well enough.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from mwalimu.config import FinetuneConfig, StudentConfig
+from mwalimu.progress import Progress
 from mwalimu.quickstart.records import generate_exercises, generate_pages
 from mwalimu.quickstart.tokenizer import train_tokenizer
 from mwalimu.quickstart.world import WORLD_VERSION, generate_rows
 from mwalimu.run import atomic_writer
-
-Progress = Callable[[str, int, int, str], None]
 
 SEED = 0
 CONTEXT, MAX_ANSWER, BATCH = 256, 64, 128

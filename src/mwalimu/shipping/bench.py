@@ -20,13 +20,13 @@ from mwalimu.evaluation.summary import Row
 from mwalimu.evaluation.tasks.own import load_tasks
 from mwalimu.export.calibration import calibration_rows
 from mwalimu.export.parity import Parity
+from mwalimu.progress import Progress
 from mwalimu.run import Run, fingerprint
 from mwalimu.runtimes import Export
 from mwalimu.shipping.grading import graded_rows, with_text
 from mwalimu.shipping.trial import Found, Job, read_found
 
 Trial = Callable[[Job, Callable[[int], None]], Found]
-Progress = Callable[[str, int, int, str], None]
 
 MAX_LENGTH = 2048  # tokens of a row, where the config sets nothing, as in training
 PARITY_ROWS, PARITY_TOKENS = 4, 64

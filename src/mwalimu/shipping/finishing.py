@@ -17,13 +17,15 @@ from mwalimu.config import OUTSIDE_THE_RESULT, Config, ExportFinishConfig, Targe
 from mwalimu.errors import MachineError, MwalimuError
 from mwalimu.evaluation.summary import Row
 from mwalimu.export.make import versions
+from mwalimu.export.matrices import Rounding
 from mwalimu.export.package import size_mib
-from mwalimu.export.rounding import Rounding, require_reproduced, roundings
+from mwalimu.export.rounding import require_reproduced, roundings
 from mwalimu.export.source import plain
 from mwalimu.finetune.finishing import finish_student
+from mwalimu.progress import Progress
 from mwalimu.run import Run, fingerprint, sha256_file, write_json
 from mwalimu.runtimes import Export
-from mwalimu.shipping.bench import Bench, Progress
+from mwalimu.shipping.bench import Bench
 
 DECISION = "decision.json"
 

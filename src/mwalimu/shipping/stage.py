@@ -7,7 +7,7 @@ and what was measured of it is not measured again.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mwalimu.export.card import Origin
 from mwalimu.export.make import make, versions
 from mwalimu.export.package import SCORES, seal, size_mib
 from mwalimu.export.parity import require_parity
+from mwalimu.progress import Progress
 from mwalimu.run import Run, fingerprint
 from mwalimu.runtimes import Export, read_export
 from mwalimu.runtimes.manifest import MANIFEST
@@ -31,7 +32,6 @@ from mwalimu.shipping.gate import gate
 from mwalimu.shipping.grading import against, scored
 from mwalimu.shipping.telling import told
 
-Progress = Callable[[str, int, int, str], None]
 Entry = dict[str, Any]
 
 

@@ -15,11 +15,12 @@ from mwalimu.data.asked import asked_digest
 from mwalimu.data.record import Record
 from mwalimu.data.seen import FirstSeen
 from mwalimu.errors import TooFewAnswers
+from mwalimu.progress import Progress
 from mwalimu.run import Run, atomic_writer, write_json
 from mwalimu.synthesis.engine import Engine, Item
 from mwalimu.synthesis.job import Job, open_job
 from mwalimu.synthesis.ledger import Tally, total_usd, write_ledger
-from mwalimu.synthesis.live import LiveView, Progress
+from mwalimu.synthesis.live import LiveView
 from mwalimu.synthesis.rows import accepted_row, reject_row, to_line
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Teacher

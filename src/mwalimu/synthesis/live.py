@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from mwalimu.progress import Progress
 from mwalimu.synthesis.job import Job
 
-Progress = Callable[[str, int, int, str], None]
 EVERY_S = 0.5
 
 

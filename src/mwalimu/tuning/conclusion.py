@@ -14,7 +14,7 @@ from mwalimu.data.record import Record
 from mwalimu.errors import RunError
 from mwalimu.evaluation.evaluate import require_references
 from mwalimu.evaluation.statistics import Interval, compared, mean_interval
-from mwalimu.pipeline import Progress
+from mwalimu.progress import Progress
 from mwalimu.run import write_json
 from mwalimu.tuning.bias import without_selection
 from mwalimu.tuning.importance import importances

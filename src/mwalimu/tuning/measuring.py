@@ -19,7 +19,7 @@ from mwalimu.evaluation.asking import Arm, Asking
 from mwalimu.evaluation.evaluate import graded
 from mwalimu.evaluation.price import price
 from mwalimu.evaluation.tasks.own import load_tasks
-from mwalimu.pipeline import Progress
+from mwalimu.progress import Progress
 from mwalimu.run import Run, atomic_writer
 
 

@@ -16,7 +16,8 @@ import httpx2
 import pytest
 
 from mwalimu.jobs import AsyncClient, Client
-from mwalimu.jobs.client.place import Place, find_service
+from mwalimu.jobs.client.finding import find_service
+from mwalimu.jobs.client.place import Place
 from mwalimu.jobs.client.problems import ServiceUnreachable
 from mwalimu.jobs.hosting.hosting import facts
 from mwalimu.jobs.hosting.local import find, running_service

@@ -13,7 +13,7 @@ import httpx2
 
 from mwalimu.data.record import Json
 from mwalimu.jobs.client import files, plans, requests, streams, transport
-from mwalimu.jobs.client.place import find_service
+from mwalimu.jobs.client.finding import find_service
 from mwalimu.jobs.client.plans import Pause, Plan, Told
 from mwalimu.jobs.client.requests import Call
 from mwalimu.jobs.client.told import DatasetInfo, JobInfo

@@ -10,9 +10,7 @@ from mwalimu.jobs.client.problems import of_job
 from mwalimu.jobs.client.told import JobInfo
 from mwalimu.jobs.refusals import WrongState
 from mwalimu.jobs.states import State
-
-Progress = Callable[[str, int, int, str], None]
-"""(stage, done, total, note); of total 0 the note stands alone."""
+from mwalimu.progress import Progress
 
 
 def watch(

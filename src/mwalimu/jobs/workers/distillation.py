@@ -13,7 +13,7 @@ from mwalimu.jobs.states import State
 from mwalimu.jobs.store.models import ModelStore
 from mwalimu.jobs.workers.answers import own_answers
 from mwalimu.jobs.workers.registering import register_baseline, register_student
-from mwalimu.jobs.workers.worker import Outcome, Task
+from mwalimu.jobs.workers.task import Outcome, Task
 
 
 def distil(task: Task) -> Outcome:

@@ -20,8 +20,8 @@ from mwalimu.errors import ConfigError, DataError, StudentError
 from mwalimu.jobs.records import RegisteredModel
 from mwalimu.jobs.states import State
 from mwalimu.jobs.store.models import ModelStore
-from mwalimu.jobs.workers.worker import Outcome, Task
-from mwalimu.pipeline import Progress
+from mwalimu.jobs.workers.task import Outcome, Task
+from mwalimu.progress import Progress
 from mwalimu.run import Run, fingerprint
 
 ARM = "model"

@@ -6,7 +6,7 @@ from mwalimu.jobs.records import Job
 from mwalimu.jobs.workers.distillation import distil
 from mwalimu.jobs.workers.evaluation import evaluate
 from mwalimu.jobs.workers.spending import Spending
-from mwalimu.jobs.workers.worker import Work
+from mwalimu.jobs.workers.task import Work
 from mwalimu.jobs.workspace import Workspace
 
 

@@ -15,66 +15,26 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from mwalimu.data.record import Json
-from mwalimu.errors import MachineError, MwalimuError, RunError, explained
-from mwalimu.jobs.records import Job, Lease
+from mwalimu.errors import BUG, MachineError, RunError, explained
+from mwalimu.jobs.records import Lease
 from mwalimu.jobs.refusals import JobNotFound, LostLease, WrongState
 from mwalimu.jobs.states import STOPS, State
 from mwalimu.jobs.store.job_store import JobStore
 from mwalimu.jobs.workers.holding import held
 from mwalimu.jobs.workers.pulse import Pulse
+from mwalimu.jobs.workers.task import Task, Works
 from mwalimu.jobs.workspace import Workspace
 from mwalimu.progress import live_progress
 from mwalimu.run import exclusive
 from mwalimu.telemetry import logs, setting_up, tracing
 
 DYING_S = 10.0  # that a worker which lost its lease may take to end
-BUG = 70
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A job as its worker sees it. `enter` tells the store that the next state is reached."""
-
-    job: Job
-    workspace: Workspace
-    store: JobStore
-    enter: Callable[[State], None]
-    tell: Callable[[str, int, int, str], None]
-
-    @property
-    def folder(self) -> Path:
-        return self.workspace.job(self.job.name)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a job; `failure` where it was done, but is not good enough."""
-
-    summary: Json = field(default_factory=dict)
-    failure: MwalimuError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """How a job is done: `do` begins in Preparing and leads through Running into Finalizing.
-
-    `spent` is {"usd", "requests", "tokens"} until now, or None; another thread asks it.
-    """
-
-    do: Callable[[Task], Outcome]
-    spent: Callable[[], Json | None] = lambda: None
-
-
-Works = Callable[[Job, Workspace], Work]
-"""The work that a job asks for."""
 
 
 def work(workspace: Workspace, store: JobStore, lease: Lease, works: Works) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice, tee
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,10 @@ import orjson
 from mwalimu.config import Config, needed_signals
 from mwalimu.data.examples import Example, examples_of
 from mwalimu.errors import TeacherError
+from mwalimu.progress import Progress
 from mwalimu.run import Run, write_json
 from mwalimu.signals import SignalWriter
 from mwalimu.synthesis.capture.scoring import Result, Scored, Scorer, score_all
-
-Progress = Callable[[str, int, int, str], None]
 
 
 def capture(

@@ -17,12 +17,13 @@ from mwalimu.config import Config, GenerateConfig, PromptsConfig
 from mwalimu.data.dataset import open_dataset
 from mwalimu.data.record import Json, Record
 from mwalimu.errors import TooFewAnswers
+from mwalimu.progress import Progress
 from mwalimu.run import Run, atomic_writer, write_json
 from mwalimu.synthesis.answer import Row
 from mwalimu.synthesis.engine import Item
 from mwalimu.synthesis.job import Job, open_job
 from mwalimu.synthesis.ledger import Tally, write_ledger
-from mwalimu.synthesis.live import LiveView, Progress
+from mwalimu.synthesis.live import LiveView
 from mwalimu.synthesis.prompts.base import Ask, Candidate, Method, Source
 from mwalimu.synthesis.prompts.conversations import Conversations
 from mwalimu.synthesis.prompts.documents import Documents
