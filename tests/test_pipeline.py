@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from mwalimu.quickstart.job import write_job
-from mwalimu.quickstart.world import generate_rows
+from mwalimu.quickstart.rows import generate_rows
 from mwalimu.run import sha256_file
 from tests import command
 from tests.command import Command

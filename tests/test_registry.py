@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from mwalimu import api
 from mwalimu.cli import app
 from mwalimu.config import TeacherConfig, build_config, dump_config, load_config
+from mwalimu.config.routing import resolve, terms_notice
 from mwalimu.errors import ConfigError
-from mwalimu.registry import Model, find, load, resolve, terms_notice
+from mwalimu.registry import Model, find, load
 from mwalimu.registry.catalogue import SHIPPED, catalogue, loose
 
 LOOSE = {

@@ -35,7 +35,7 @@ from mwalimu.evaluation.generate import load_answerer
 from mwalimu.evaluation.statistics import bootstrap_difference, permutation_test
 from mwalimu.finetune.finetune import train_student
 from mwalimu.quickstart.job import job_config
-from mwalimu.quickstart.world import generate_rows
+from mwalimu.quickstart.rows import generate_rows
 from mwalimu.run import Run
 
 ARMS = ("raw", "curated", "gold", "clean")

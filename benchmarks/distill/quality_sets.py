@@ -18,7 +18,7 @@ from mwalimu.config import FinetuneConfig, StudentConfig
 from mwalimu.data.grading import grade
 from mwalimu.finetune.finetune import train_student
 from mwalimu.progress import Progress
-from mwalimu.quickstart.world import generate_rows
+from mwalimu.quickstart.rows import generate_rows
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import banking77

@@ -26,7 +26,7 @@ from mwalimu.finetune.batches import epoch_batches
 from mwalimu.finetune.optimiser import build_optimiser
 from mwalimu.finetune.rows import encode_splits
 from mwalimu.finetune.student import load_student, pruned
-from mwalimu.quickstart.world import generate_rows
+from mwalimu.quickstart.rows import generate_rows
 
 TEACHER = str(files("mwalimu.quickstart") / "teacher")
 BATCH, LENGTH = 16, 256

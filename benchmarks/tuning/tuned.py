@@ -40,7 +40,8 @@ from mwalimu.errors import MwalimuError
 from mwalimu.evaluation.statistics import compared, permutation_test, spread
 from mwalimu.pipeline import Pipeline
 from mwalimu.quickstart.job import FINETUNE, settings, write_jsonl
-from mwalimu.quickstart.world import Split, generate_rows
+from mwalimu.quickstart.rows import generate_rows
+from mwalimu.quickstart.world import Split
 from mwalimu.run import fingerprint
 from mwalimu.shipping.telling import told
 from mwalimu.tuning.conclusion import Conclusion

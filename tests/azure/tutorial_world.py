@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from mwalimu.quickstart.world import Split, generate_rows
+from mwalimu.quickstart.rows import generate_rows
+from mwalimu.quickstart.world import Split
 from tests.model_server import ModelServer
 
 TEACHER = Path(str(files("mwalimu.quickstart"))) / "teacher"

@@ -12,7 +12,7 @@ from mwalimu.data.readers import to_record
 from mwalimu.evaluation.generate import load_answerer
 from mwalimu.evaluation.tasks import grade
 from mwalimu.quickstart.job import ROWS, write_job
-from mwalimu.quickstart.world import generate_rows
+from mwalimu.quickstart.rows import generate_rows
 
 SHIPPED = Path(quickstart.__file__).parent
 TASKS = ("nli", "conversation", "qa", "math", "summarization")

@@ -7,7 +7,8 @@ import pytest
 
 from mwalimu.data.readers import to_record
 from mwalimu.quickstart.records import generate_exercises, generate_pages
-from mwalimu.quickstart.world import ADJECTIVES, NOUNS, RETURN_DAYS, generate_rows
+from mwalimu.quickstart.rows import generate_rows
+from mwalimu.quickstart.world import ADJECTIVES, NOUNS, RETURN_DAYS
 
 SPLITS = ("teacher", "train", "labelled", "validation", "test")
 PRODUCT = re.compile(rf"\b({'|'.join(ADJECTIVES)}) ({'|'.join(NOUNS)})s?\b")

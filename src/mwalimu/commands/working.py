@@ -64,7 +64,7 @@ def named_students(students: str | None) -> list[str]:
 
 def show_terms(config: Config) -> None:
     """Before the first call: what the teachers' terms say of training on their answers."""
-    from mwalimu.registry import terms_notice
+    from mwalimu.config.routing import terms_notice
 
     for teacher in config.teachers():
         if notice := terms_notice(teacher):

@@ -194,7 +194,7 @@ def _curate(curate: CurateConfig, base: Path) -> CurateConfig:
 def _teacher(teacher: TeacherConfig | None, base: Path, key: str) -> TeacherConfig | None:
     if teacher is None:
         return None
-    from mwalimu.registry import resolve
+    from mwalimu.config.routing import resolve
 
     placed = teacher.model_copy(update={"model": _model_path(teacher.model, base)})
     return resolve(placed, key=key)

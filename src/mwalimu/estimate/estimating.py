@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mwalimu.config import BudgetConfig, Config, TeacherConfig
+from mwalimu.config.routing import terms_notice
 from mwalimu.data.dataset import Checking, Dataset, open_dataset
 from mwalimu.data.record import Record
 from mwalimu.data.reservoir import Reservoir
@@ -26,7 +27,6 @@ from mwalimu.estimate.teacher_side import Cost, PlaceCost, cost_of, total_cost
 from mwalimu.estimate.training_side import training_side
 from mwalimu.preparation.plan import facts, is_wanted, prepared_prompts
 from mwalimu.progress import Progress
-from mwalimu.registry import terms_notice
 from mwalimu.run import Run, exclusive, fingerprint
 from mwalimu.synthesis.index import Spend, StoredKeys
 

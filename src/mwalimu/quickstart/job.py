@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from mwalimu.quickstart.world import generate_rows
+from mwalimu.quickstart.rows import generate_rows
 from mwalimu.run import atomic_writer
 
 ROWS = {"train": 13000, "validation": 300, "test": 600, "labelled": 150}

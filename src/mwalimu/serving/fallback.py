@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from mwalimu.config import BudgetConfig, Config, TeacherConfig
+from mwalimu.config.routing import resolve
 from mwalimu.data.chat import BadValue, check_messages
 from mwalimu.data.formats.chat_rows import read_messages
 from mwalimu.data.record import Message, Record
 from mwalimu.errors import TeacherError, TeacherUnreachable
-from mwalimu.registry import resolve
 from mwalimu.synthesis.answer import Member, Row, answer_once, first_request
 from mwalimu.synthesis.budget import Budget
 from mwalimu.synthesis.durability import Durability

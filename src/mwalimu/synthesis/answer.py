@@ -12,6 +12,9 @@ from mwalimu.synthesis.prompting import Prompting
 from mwalimu.synthesis.verdict import Outcome, Status, judge, judge_text
 from mwalimu.teachers.base import Completion, Request, Sampling
 
+Answerer = Callable[..., Awaitable[Outcome]]
+"""(row, messages=...) -> the outcome of one answer; `messages` replaces the row's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:

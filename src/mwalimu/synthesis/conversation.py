@@ -10,17 +10,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from mwalimu.config import Config
 from mwalimu.data.record import Message
 from mwalimu.errors import ConfigError
-from mwalimu.synthesis.answer import Member, Row
+from mwalimu.synthesis.answer import Answerer, Member, Row
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Request
-
-if TYPE_CHECKING:
-    from mwalimu.synthesis.job import Answerer
 
 SUITED = ("conversation", "generic")
 NO_RESULT = "the teacher calls a tool, and nobody has its result"

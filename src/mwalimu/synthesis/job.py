@@ -12,7 +12,7 @@ from typing import Any
 from mwalimu.config import Config, TeacherConfig, needed_signals
 from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError
-from mwalimu.synthesis.answer import Member, Row, answer_once
+from mwalimu.synthesis.answer import Answerer, Member, Row, answer_once
 from mwalimu.synthesis.ask import Asker
 from mwalimu.synthesis.budget import Budget
 from mwalimu.synthesis.durability import Durability
@@ -27,9 +27,6 @@ from mwalimu.telemetry.setting_up import is_on
 
 MOST_DENSE = 4096
 """Tokens of a vocabulary whose whole distribution is kept beside an answer, 2 bytes each."""
-
-Answerer = Callable[..., Awaitable[Outcome]]
-"""(row, messages=...) -> the outcome of one answer; `messages` replaces the row's own."""
 
 
 @dataclass

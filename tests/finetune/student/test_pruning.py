@@ -18,7 +18,7 @@ from mwalimu.finetune.student import load_student, pruned, pruning, started
 from mwalimu.finetune.student.importance import measure
 from mwalimu.finetune.student.keeping import choose_kept
 from mwalimu.objectives.layers import decoder_layers
-from mwalimu.quickstart.world import generate_rows
+from mwalimu.quickstart.rows import generate_rows
 from tests.finetune.jobs import sums
 from tests.finetune.student.models import (
     FAMILIES,

@@ -13,7 +13,7 @@ import torch
 from mwalimu.config import Config, build_config
 from mwalimu.data.examples import Example
 from mwalimu.data.tokenize import Encoded, encode_example
-from mwalimu.quickstart.world import generate_rows
+from mwalimu.quickstart.rows import generate_rows
 from mwalimu.run import Run
 
 MODELS = files("mwalimu.quickstart")

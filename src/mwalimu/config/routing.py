@@ -7,10 +7,10 @@ not made for, whatever the model is called there.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mwalimu.config.teacher import TeacherConfig
 from mwalimu.errors import ConfigError
 from mwalimu.registry.catalogue import (
     Catalogue,
@@ -19,35 +19,9 @@ from mwalimu.registry.catalogue import (
     Price,
     Route,
     catalogue,
-    find,
-    load,
-    loose,
 )
 
-if TYPE_CHECKING:
-    from mwalimu.config import TeacherConfig
-
 IN_PROCESS = {"local", "vllm"}
-
-
-def search(
-    words: Sequence[str] = (), *, returns: str | None = None, trainable: bool = False
-) -> list[Model]:
-    """The model whose name the words are, or else those that every word fits.
-
-    `returns`: "logprobs" leaves the models with a route that reports them; `trainable` those whose
-    terms do not restrict training on the output.
-    """
-    if returns not in (None, "text", "logprobs"):
-        raise ConfigError(f"{returns!r} is neither text nor logprobs", where="--returns")
-    named = find(" ".join(words)) if words else None
-    found = [named] if named else [m for m in load().values() if all(_fits(m, w) for w in words)]
-    return [
-        model
-        for model in found
-        if (returns != "logprobs" or any(route.top_logprobs for route in model.routes))
-        and not (trainable and model.licence.training == "restricted")
-    ]
 
 
 def resolve(teacher: TeacherConfig, *, key: str = "teacher") -> TeacherConfig:
@@ -193,8 +167,3 @@ def _identity(model: Model, name: str) -> str:
 
 def _is_folder(teacher: TeacherConfig) -> bool:
     return os.path.isdir(teacher.model)
-
-
-def _fits(model: Model, word: str) -> bool:
-    texts = (model.family, *model.names(), *(route.name for route in model.routes))
-    return any(loose(word) in loose(text) for text in texts)
