@@ -17,7 +17,7 @@ from mwalimu.synthesis.batches.prefetch import run_batches
 from mwalimu.synthesis.budget import Budget
 from mwalimu.synthesis.engine import Item
 from mwalimu.synthesis.index import Spend
-from mwalimu.synthesis.job import open_job
+from mwalimu.synthesis.opening import open_job
 from mwalimu.synthesis.verdict import Outcome
 
 RUN = "ab" * 16

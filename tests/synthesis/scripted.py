@@ -18,7 +18,8 @@ from mwalimu.config import Config, TeacherConfig, build_config
 from mwalimu.data.record import Message, Record
 from mwalimu.run import Run
 from mwalimu.synthesis.generate import generate
-from mwalimu.synthesis.job import Job, open_job
+from mwalimu.synthesis.job import Job
+from mwalimu.synthesis.opening import open_job
 from mwalimu.teachers.base import (
     Capabilities,
     Completion,
@@ -153,7 +154,7 @@ class Stage:
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, *teachers: Scripted) -> None:
         self.folder = folder
         self.teachers = {teacher.info.model: teacher for teacher in teachers}
-        patch.setattr("mwalimu.synthesis.job.build_teacher", self._teacher)
+        patch.setattr("mwalimu.synthesis.opening.build_teacher", self._teacher)
 
     def _teacher(self, config: TeacherConfig) -> Scripted:
         return self.teachers[config.model]

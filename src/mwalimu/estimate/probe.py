@@ -23,8 +23,9 @@ from mwalimu.synthesis.answer import Member, Row
 from mwalimu.synthesis.ask import Answer, Asker
 from mwalimu.synthesis.durability import Durability
 from mwalimu.synthesis.engine import Engine, Item, Program
-from mwalimu.synthesis.job import Job, open_job
+from mwalimu.synthesis.job import Job
 from mwalimu.synthesis.masking import build_asker
+from mwalimu.synthesis.opening import open_job
 from mwalimu.synthesis.store import AnswerStore
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Completion, RateLimits, Reply, Request, Teacher

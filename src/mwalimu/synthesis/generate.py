@@ -18,9 +18,10 @@ from mwalimu.errors import TooFewAnswers
 from mwalimu.progress import Progress
 from mwalimu.run import Run, atomic_writer, write_json
 from mwalimu.synthesis.engine import Engine, Item
-from mwalimu.synthesis.job import Job, open_job
+from mwalimu.synthesis.job import Job
 from mwalimu.synthesis.ledger import Tally, total_usd, write_ledger
 from mwalimu.synthesis.live import LiveView
+from mwalimu.synthesis.opening import open_job
 from mwalimu.synthesis.rows import accepted_row, reject_row, to_line
 from mwalimu.synthesis.verdict import Outcome
 from mwalimu.teachers.base import Teacher

@@ -21,9 +21,10 @@ from mwalimu.progress import Progress
 from mwalimu.run import Run, atomic_writer, write_json
 from mwalimu.synthesis.answer import Row
 from mwalimu.synthesis.engine import Item
-from mwalimu.synthesis.job import Job, open_job
+from mwalimu.synthesis.job import Job
 from mwalimu.synthesis.ledger import Tally, write_ledger
 from mwalimu.synthesis.live import LiveView
+from mwalimu.synthesis.opening import open_job
 from mwalimu.synthesis.prompts.base import Ask, Candidate, Method, Source
 from mwalimu.synthesis.prompts.conversations import Conversations
 from mwalimu.synthesis.prompts.documents import Documents
