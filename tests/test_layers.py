@@ -1,6 +1,7 @@
 """The import direction of docs/architecture.md, kept by walking the syntax trees."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,24 @@ def test_imports_point_to_lower_rows_only(path: Path) -> None:
     allowed = {r for r in LEVEL if LEVEL[r] < LEVEL[room]} | {"errors"}
     allowed |= {"registry"} if room == "config" else set()
     assert foreign <= allowed
+
+
+def imported_files(path: Path) -> set[Path]:
+    """Of this package, lazily and for typing too; of a package, its __init__.py."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mwalimu."):
+            base = PACKAGE.joinpath(*str(node.module).split(".")[1:])
+            for alias in node.names:
+                places = (base / f"{alias.name}.py", base / alias.name / "__init__.py")
+                places += (base.with_suffix(".py"), base / "__init__.py")
+                found.add(next(place for place in places if place.exists()))
+    return found - {path}
+
+
+def test_no_two_files_import_each_other() -> None:
+    sorter = TopologicalSorter({path: imported_files(path) for path in FILES})
+    sorter.prepare()  # raises CycleError, which names the files
 
 
 def test_no_pickle_and_no_relative_imports() -> None:
