@@ -145,6 +145,19 @@ def test_students_among_the_choices_are_beside_the_config(tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("tune", "where"),
+    [
+        ({"students": ["phi-4-mni"]}, "tune.students"),
+        ({"space": {"student.model": ["phi-4-mni"]}}, "tune.space.student.model"),
+    ],
+)
+def test_a_misspelt_student_is_told_where_it_stands(tune: dict[str, Any], where: str) -> None:
+    with pytest.raises(ConfigError, match="did you mean phi-4-mini") as caught:
+        job(**tune)
+    assert caught.value.where == where
+
+
 def test_a_students_key_has_the_students_and_only_what_they_can_have() -> None:
     config = job(students=["student", "other"], space={"student.lora_rank": [8, 16]})
     space = Space(config, config.finetune.objective)

@@ -163,13 +163,16 @@ def _tune(tune: TuneConfig, base: Path) -> TuneConfig:
     """Students to choose from are named as the config's own is."""
     from mwalimu.registry import resolve_student
 
-    def placed(models: tuple[Any, ...]) -> tuple[str, ...]:
-        return tuple(resolve_student(_model_path(str(model), base)) for model in models)
+    def placed(models: tuple[Any, ...], key: str) -> tuple[str, ...]:
+        return tuple(resolve_student(_model_path(str(model), base), key=key) for model in models)
 
-    changes: dict[str, Any] = {"students": placed(tune.students)} if tune.students else {}
+    changes: dict[str, Any] = {}
+    if tune.students:
+        changes["students"] = placed(tune.students, "tune.students")
     models = tune.space.get("student.model")
     if isinstance(models, tuple):
-        changes["space"] = {**tune.space, "student.model": placed(models)}
+        placed_models = placed(models, "tune.space.student.model")
+        changes["space"] = {**tune.space, "student.model": placed_models}
     return tune.model_copy(update=changes)
 
 

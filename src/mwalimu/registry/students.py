@@ -24,13 +24,14 @@ def search_students(words: Sequence[str] = ()) -> list[Student]:
     return [named] if named else [s for s in catalogue().students.values() if _fits(s, words)]
 
 
-def resolve_student(model: str) -> str:
+def resolve_student(model: str, *, key: str = "student.model") -> str:
     """The hub id that `model` means; a folder and a hub id stay as they are.
 
     So does a name that is like none of the registry's: the hub has a few old models of one word.
 
     Raises:
-        ConfigError: it is like a name of the registry, and is none; suggests the nearest.
+        ConfigError: it is like a name of the registry, and is none; names `key`, suggests the
+            nearest.
     """
     if os.path.isdir(model):
         return model
@@ -43,7 +44,7 @@ def resolve_student(model: str) -> str:
         return model
     raise ConfigError(
         f"{model!r} is no folder here and no student that is known by name",
-        where="student.model",
+        where=key,
         fix=f"did you mean {' or '.join(nearest)}? 'mwalimu models --students' lists all; "
         "or name a folder or a hub id",
     )

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from mwalimu.config import Config
-from mwalimu.data.record import Message, Record
+from mwalimu.data.readers import to_record
+from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError
 from mwalimu.evaluation.asking import Arm, Asking
 from mwalimu.evaluation.evaluate import graded
@@ -101,24 +102,5 @@ def write_rows(path: Path, rows: Sequence[Record]) -> None:
 def read_rows(path: Path) -> list[Record]:
     """Rows in chat form, the answer last: those that `write_rows` wrote, or a stage published."""
     with open(path, "rb") as handle:
-        return [_record(orjson.loads(line)) for line in handle]
-
-
-def _record(row: dict[str, Any]) -> Record:
-    *messages, answer = (
-        Message(
-            message["role"],
-            message["content"],
-            tuple(message.get("tool_calls", ())),
-            message.get("tool_call_id", ""),
-        )
-        for message in row["messages"]
-    )
-    return Record(
-        row["id"],
-        row["task"],
-        tuple(messages),
-        answer.content,
-        row.get("metadata", {}),
-        tuple(row.get("tools", ())),
-    )
+        rows = [orjson.loads(line) for line in handle]
+    return [to_record(row, task=row["task"], default_id="") for row in rows]
