@@ -8,16 +8,17 @@ from typing import Any
 
 import typer
 import yaml
-
 from docs._tools.wording import code, kind, table, value
+
 from mwalimu.cli import app
 
 EXAMPLES = Path(__file__).with_name("examples.yaml")
 
 HEAD = """\
 # Commands
-Derived from the command line of this version; `mwalimu COMMAND --help` says the same. Options of `mwalimu` itself stand
-before the command, those of a command behind it. Every error is one line and an exit code: [exit codes](exits.md).
+Derived from the command line of this version; `mwalimu COMMAND --help` says the same. Options of
+`mwalimu` itself stand before the command, those of a command behind it. Every error is one line
+and an exit code: [exit codes](exits.md).
 """
 
 

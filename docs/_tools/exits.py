@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from docs._tools.wording import code, table
+
 from mwalimu import errors
 from mwalimu.cli import STOPPED
 
 HEAD = """\
 # Exit codes
-Derived from `mwalimu/errors.py`. An error is one line on standard error: what is wrong, where, and what to do. 0 is success, also of a
-command that found its work done already. A script may go by the code alone; in Python the same kinds are classes of `mwalimu.errors`.
+Derived from `mwalimu/errors.py`. An error is one line on standard error: what is wrong, where,
+and what to do. 0 is success, also of a command that found its work done already. A script may go
+by the code alone; in Python the same kinds are classes of `mwalimu.errors`.
 
 """
 

@@ -12,8 +12,8 @@ WIDTH = 100
 
 HEAD = """\
 # Python
-Derived from `mwalimu.__all__` and `mwalimu.api.__all__`. Functions raise the errors of [exit codes](exits.md). The command line, notebooks and
-the job service all call these.
+Derived from `mwalimu.__all__` and `mwalimu.api.__all__`. Functions raise the errors of [exit
+codes](exits.md). The command line, notebooks and the job service all call these.
 
 """
 

@@ -12,16 +12,8 @@ from mkdocs.structure.files import File
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from docs._tools import commands, exits, functions, registry, settings
-
-PAGES = {
-    "reference/commands.md": commands.page,
-    "reference/config.md": settings.page,
-    "reference/registry.md": registry.page,
-    "reference/python.md": functions.page,
-    "reference/exits.md": exits.page,
-}
-"""Each derived page and what writes it."""
+from docs._tools.notebook import NOTEBOOK
+from docs._tools.pages import PAGES
 
 FENCED = re.compile(r"^```.*?^```[ ]*$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"(?<![\w/(\[.])(`?)docs/((?:[a-z]+/)*[\w-]+\.(?:md|svg|json))\1")
@@ -31,6 +23,7 @@ NAMED = re.compile(r"(?<![\w/(\[.])(`?)docs/((?:[a-z]+/)*[\w-]+\.(?:md|svg|json)
 def on_files(files: Any, *, config: Any) -> Any:
     for path, write in PAGES.items():
         files.append(File.generated(config, path, content=write()))
+    files.append(File.generated(config, NOTEBOOK.name, abs_src_path=str(NOTEBOOK)))
     return files
 
 

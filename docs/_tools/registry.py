@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from docs._tools.wording import code, table
+
 from mwalimu.registry.catalogue import Catalogue, Model, Route, Student, _catalogue
 from mwalimu.registry.display import METHODS
 
 HEAD = """\
 # Models known by name
-Derived from the registry that ships (`mwalimu/registry/models.yaml`, `students.yaml`); `mwalimu models NAME` says more of one, and files of your own
-add to it. A price is US dollars a million tokens of input and output, as its source stated it on its day; where none stands, no
-dated source states one, and a budget in dollars needs yours. Look prices and terms up before you rely on them.
+Derived from the registry that ships (`mwalimu/registry/models.yaml`, `students.yaml`); `mwalimu
+models NAME` says more of one, and files of your own add to it. A price is US dollars a million
+tokens of input and output, as its source stated it on its day; where none stands, no dated source
+states one, and a budget in dollars needs yours. Look prices and terms up before you rely on them.
 
 """
 STUDENTS = """
 ## Students
-GiB of weights, gradients and optimiser by method (adapters of rank 16); activations come on top: `mwalimu estimate` reckons them.
+GiB of weights, gradients and optimiser by method (adapters of rank 16); activations come on top:
+`mwalimu estimate` reckons them.
 
 """
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Iterator
 from typing import Any
 
 import annotated_types
+from docs._tools.wording import code, kind, table, value
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from docs._tools.wording import code, kind, table, value
 from mwalimu.config import Config
 from mwalimu.config.section import Section
 
 HEAD = """\
 # distill.yaml
-Derived from `mwalimu/config/`: every key, with its type, its bounds and its default. A key that is not here is refused, with the nearest
-one that is. `--set section.key=value` sets any of them on the command line; the run folder's `config.yaml` has all of them written out.
-Where no meaning stands, the name is all there is to say, or the page of the section says it.
+Derived from `mwalimu/config/`: every key, with its type, its bounds and its default. A key that
+is not here is refused, with the nearest one that is. `--set section.key=value` sets any of them
+on the command line; the run folder's `config.yaml` has all of them written out. Where no meaning
+stands, the name is all there is to say, or the page of the section says it.
 
 """
 PAGES = {
@@ -31,7 +33,6 @@ PAGES = {
     "prepare": "preparation",
     "active": "buying",
     "auto": "buying",
-    "judge": "curation",
     "generate": "teachers",
     "curate": "curation",
     "budget": "teachers",
@@ -46,7 +47,23 @@ PAGES = {
 
 
 def sections() -> Iterator[tuple[str, type[BaseModel]]]:
-    """Each kind of section once, by the first path to it; the config itself is first."""
+    """Each kind of section once, by the first path to it; the config itself is first.
+
+    Of several kinds that may stand at one path each has its kind behind the path.
+    """
+    found = list(_by_path())
+    paths = [path for path, _ in found]
+    for path, section in found:
+        yield (path if paths.count(path) == 1 else f"{path}: {_words(section)}"), section
+
+
+def _words(section: type[BaseModel]) -> str:
+    """`MixtureRangeConfig` is a mixture range."""
+    name = section.__name__.removesuffix("Config")
+    return re.sub("(?<!^)(?=[A-Z])", " ", name).lower()
+
+
+def _by_path() -> Iterator[tuple[str, type[BaseModel]]]:
     seen: set[type[BaseModel]] = set()
     waiting: list[tuple[str, type[BaseModel]]] = [("", Config)]
     while waiting:
@@ -93,7 +110,7 @@ def _row(
 ) -> tuple[str, str, str, str]:
     own = f"{path}.{name}".lstrip(".")
     inner = [one for one in within(field.annotation) if one in places]
-    elsewhere = [code(places[one]) for one in inner if places[one] != own]
+    elsewhere = [code(places[one]) for one in inner if places[one].split(":")[0] != own]
     meaning = field.description or ""
     if elsewhere:
         meaning = f"{meaning} (keys as of {', '.join(elsewhere)})".strip()
