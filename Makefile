@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install gguf quickstart test check trust lock sbom clean
+.PHONY: install gguf quickstart test check docs trust lock docs-lock sbom clean
 
 install: $(VENV)/.installed
 
@@ -38,6 +38,14 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The documentation as static files in build/site; a broken link or a page without a place is an error.
+docs: install $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+$(VENV)/.docs: requirements/docs.txt | install
+	$(BIN)/pip install -q --no-deps --require-hashes -r requirements/docs.txt
+	@touch $@
+
 # The figures of reliability and security in their long form; writes docs/trust.md.
 trust: install
 	$(BIN)/python -m benchmarks.trust
@@ -49,6 +57,12 @@ lock:
 	$(BIN)/uv pip compile -q --generate-hashes --python-version 3.11 --extra all --extra dev \
 	  --no-emit-package torch -c build/torch.txt --custom-compile-command "make lock" \
 	  -o requirements/lock.txt pyproject.toml
+
+# What mkdocs needs beyond the lock, in the versions of the lock where both have a package.
+docs-lock:
+	$(BIN)/pip install -q uv
+	$(BIN)/uv pip compile -q --generate-hashes --python-version 3.11 -c requirements/lock.txt \
+	  --custom-compile-command "make docs-lock" -o requirements/docs.txt requirements/docs.in
 
 # What the product is made of, out of the lock: docs/sbom.cdx.json, docs/licences.md. After each `make lock`.
 sbom: install

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,16 @@ def in_values(value: Any) -> Iterator[list[str]]:
             yield from in_values(one)
 
 
-def parse(words: list[str]) -> None:
-    """As the command line would, without running anything. Raises click's errors."""
+@cache
+def tree() -> click.Command:
     from mwalimu.cli import app
 
-    command: click.Command = typer.main.get_command(app)  # type: ignore[assignment]
+    return typer.main.get_command(app)  # type: ignore[return-value]
+
+
+def parse(words: list[str]) -> None:
+    """As the command line would, without running anything. Raises click's errors."""
+    command = tree()
     context: click.Context | None = None
     while True:
         context = command.context_class(command, info_name=command.name, parent=context)
