@@ -56,7 +56,9 @@ def generate_conversations(split: Split, count: int, seed: int = 0) -> list[dict
     seen: set[str] = set()
     while len(rows) < count:
         length = rng.choices(EXCHANGES, SHARES)[0]
-        turns = [turn for exchange in _conversation(rng, side_of(split), length) for turn in exchange]
+        turns = [
+            turn for exchange in _conversation(rng, side_of(split), length) for turn in exchange
+        ]
         prompt = "\n".join(turns[:-1])
         if prompt not in seen:
             seen.add(prompt)
