@@ -7,6 +7,7 @@ second is what the first would be on an idle core, whatever else runs on the mac
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,9 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from servers import Arm, Server
+from job import MAX_ANSWER
+from servers import SLOTS, Arm, Server
 
+from mwalimu.data.tokenize import encode_prompt
 from mwalimu.evaluation.load import closed_loop
+from mwalimu.serving.opening import open_served
+from mwalimu.shipping.launch import in_subprocess
+from mwalimu.shipping.trial import Job
 
 Chats = Sequence[Sequence[dict[str, Any]]]
 Note = Callable[[str, int, int, str], None]
@@ -53,6 +59,7 @@ def measure(
         bound = P95_FACTOR * _p95(latency[arms[0].name]["clock_s"])
         within = _within(servers, chats, effort, bound, note)
         peak = [server.memory_mib() for server in servers]
+    alone = [_alone_mib(arm, chats[: effort.requests], logs / "alone" / arm.name) for arm in arms]
     return {
         "bound_p95_s": bound,
         "cores": os.cpu_count(),
@@ -63,6 +70,7 @@ def measure(
                 "weights_mib": arm.weights_mib,
                 "loaded_mib": loaded[i],
                 "peak_mib": peak[i],
+                "alone_mib": alone[i],
                 "latency": latency[arm.name],
                 "load": load[arm.name],
                 "within": within[arm.name],
@@ -70,6 +78,27 @@ def measure(
             for i, arm in enumerate(arms)
         },
     }
+
+
+def _alone_mib(arm: Arm, chats: Chats, out: Path) -> float:
+    """The peak of a process that holds the runtime alone: ids in, ids out, no HTTP, no text."""
+    found = open_served(arm.folder, None)
+    shutil.rmtree(out, ignore_errors=True)
+    trial = Job(
+        folder=str(arm.folder),
+        file_mib=arm.weights_mib,
+        parameters=arm.parameters,
+        prompts=[encode_prompt(found.encoding, chat) for chat in chats],
+        ends=sorted(found.ends),
+        max_tokens=MAX_ANSWER,
+        slots=SLOTS,
+        threads=1,
+        parity=(),
+        logits="",
+        wanted=arm.name,
+        out=str(out),
+    )
+    return float(in_subprocess(trial, lambda done: None).performance.peak_memory_mib or 0)
 
 
 def _one_at_a_time(

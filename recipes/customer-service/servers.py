@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import queue
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from mwalimu.evaluation.load import Ask, Served
 
 START_S, ANSWER_S = 180.0, 120.0
 SLOTS = 8
+PATH = "/v1/chat/completions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Server:
     def __init__(self, arm: Arm, log: Path) -> None:
         self.arm = arm
         self.log = log
-        self._connections = threading.local()
+        self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
 
     def __enter__(self) -> Server:
         self.port = _free_port()
@@ -66,6 +68,8 @@ class Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        while not self._idle.empty():
+            self._idle.get().close()
         self.process.terminate()
         try:
             self.process.wait(20)
@@ -77,10 +81,10 @@ class Server:
         give_up = time.monotonic() + START_S
         while time.monotonic() < give_up and self.process.poll() is None:
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-                connection.request("GET", "/health")
-                if connection.getresponse().status == 200:
-                    return
+                with closing(self._connection()) as by:
+                    by.request("GET", "/health")
+                    if by.getresponse().status == 200:
+                        return
             except (OSError, http.client.HTTPException):
                 pass
             time.sleep(0.2)
@@ -103,27 +107,33 @@ class Server:
 
     def _post(self, body: bytes) -> dict[str, Any]:
         """Raises OSError where there is no answer."""
-        for attempt in range(2):  # a kept connection may have been closed while it was idle
-            connection = getattr(self._connections, "own", None)
-            if connection is None:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)
-                self._connections.own = connection
+        status, content = self._exchange(body, self._connection())
+        if status != 200:
+            raise OSError(f"status {status}: {content[:200]!r}")
+        found: dict[str, Any] = json.loads(content)
+        return found
+
+    def _exchange(self, body: bytes, by: http.client.HTTPConnection) -> tuple[int, bytes]:
+        """A kept connection that the server closed meanwhile is opened anew, once."""
+        for last in (False, True):
             try:
-                headers = {"Content-Type": "application/json"}
-                connection.request("POST", "/v1/chat/completions", body, headers)
-                response = connection.getresponse()
+                by.request("POST", PATH, body, {"Content-Type": "application/json"})
+                response = by.getresponse()
                 content = response.read()
-            except (http.client.HTTPException, ConnectionError):
-                connection.close()
-                self._connections.own = None
-                if attempt:
-                    raise ConnectionError("the server does not answer") from None
+            except (http.client.HTTPException, ConnectionError) as error:
+                by.close()
+                if last:
+                    raise OSError(f"the server does not answer ({error})") from None
                 continue
-            if response.status != 200:
-                raise OSError(f"status {response.status}: {content[:200]!r}")
-            found: dict[str, Any] = json.loads(content)
-            return found
+            self._idle.put(by)
+            return response.status, content
         raise AssertionError("unreachable")
+
+    def _connection(self) -> http.client.HTTPConnection:
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)
 
     def cpu_seconds(self) -> float:
         """Processor time of all threads so far, to the nanosecond; Linux's own count."""

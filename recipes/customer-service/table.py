@@ -62,24 +62,27 @@ def goals(
 ) -> list[Goal]:
     """`pair` names the teacher and the student that are compared."""
     teacher, student = (measured["arms"][name] for name in pair)
-    fewer, kept = _reduced, _ratio(scores[pair[1]], scores[pair[0]], 100)
+    kept = _ratio(scores[pair[1]], scores[pair[0]], 100)
     times = {
         name: _ratio(_column(student, *where), _column(teacher, *where))
         for name, where in (("load", ("load", "per_s")), ("within", ("within", "per_s")))
     }
     per_core = _ratio(_column(teacher, "load", "cpu_s"), _column(student, "load", "cpu_s"))
     latency = {
-        kind: fewer(student["latency"][kind], teacher["latency"][kind])
+        kind: _reduced(student["latency"][kind], teacher["latency"][kind])
         for kind in ("clock_s", "cpu_s")
     }
-    cost = fewer(_column(student, "load", "cpu_s"), _column(teacher, "load", "cpu_s"))
-    weights = 100 * (1 - student["weights_mib"] / teacher["weights_mib"])
-    process = 100 * (1 - student["peak_mib"] / teacher["peak_mib"])
+    cost = _reduced(_column(student, "load", "cpu_s"), _column(teacher, "load", "cpu_s"))
+    memory = {
+        field: 100 * (1 - student[field] / teacher[field])
+        for field in ("weights_mib", "alone_mib", "peak_mib")
+    }
     return [
         Goal("latency less, by the clock", " %", "85 %", 95, *latency["clock_s"]),
         Goal("latency less, processor time", " %", "85 %", 95, *latency["cpu_s"]),
-        Goal("memory less, weights", " %", "95 %", 97, weights),
-        Goal("memory less, whole process at its peak", " %", "95 %", 97, process),
+        Goal("memory less, weights", " %", "95 %", 97, memory["weights_mib"]),
+        Goal("memory less, the runtime's process", " %", "95 %", 97, memory["alone_mib"]),
+        Goal("memory less, the whole server", " %", "95 %", 97, memory["peak_mib"]),
         Goal("accuracy kept", " %", "92 %", 98, *kept),
         Goal("cost less", " %", "60 %", 90, *cost),
         Goal("queries, times as many, 8 clients, by the clock", "x", "10x", 20, *times["load"]),

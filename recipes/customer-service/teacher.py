@@ -21,7 +21,7 @@ Progress = Callable[[str, int, int, str], None]
 
 COPIES = 2
 CONTEXT = 256
-SMALL_ROWS, GROWN_ROWS, VALIDATION_ROWS = 14_400, 1_600, 300
+SMALL_ROWS, GROWN_ROWS, VALIDATION_ROWS = 14_400, 3_200, 300
 SETTINGS = FinetuneConfig(
     learning_rate=1e-3,
     batch_size=16,
