@@ -34,7 +34,7 @@ P95_FACTOR = 2.0
 """The bound that all have to keep: so many times the first arm's 95th percentile, asked alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Effort:
     """How much is asked: rows one at a time, rounds under load, requests of each."""
 

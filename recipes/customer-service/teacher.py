@@ -74,7 +74,7 @@ def grow(source: Path, folder: Path, *, copies: int = COPIES) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
-    blocks = torch.nn.ModuleList()
+    blocks: Any = torch.nn.ModuleList()
     for block in model.model.layers:
         blocks.append(block)
         blocks.extend(_silent(copy.deepcopy(block)) for _ in range(copies))
