@@ -1,0 +1,158 @@
+"""A recipe's own job with a small pair: what its README expects, measured again on this machine.
+
+    python -m recipes.small_pair content-moderation --out FOLDER
+
+A teacher is trained from random weights on gold rows of the recipe's world (`make_data.py`: none of
+them is asked or tested), and a student reads posts, clauses or notes without their answers, as a
+pretrained model has read much before. From there it is the recipe's distill.yaml, with these two in
+place of the real pair, from its prompts to its report. Run again, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from recipes.make_data import RECIPES, draw_rows, load_world
+from rich.console import Console
+
+from mwalimu import api
+from mwalimu.config import Config, FinetuneConfig, StudentConfig, load_config
+from mwalimu.finetune.finetune import train_student
+from mwalimu.progress import live_progress
+from mwalimu.quickstart.tokenizer import train_tokenizer
+from mwalimu.report import render_table
+
+CONTEXT, VOCABULARY = 192, 1024
+Shape = tuple[int, int, int, int]
+"""Hidden size, intermediate size, layers, heads."""
+SHAPES: dict[str, Shape] = {"teacher": (96, 256, 4, 4), "student": (48, 128, 3, 4)}
+LESSONS, PAGES = 4000, 3000
+"""Gold rows of the teacher; rows that the student reads without their answers."""
+TEACHING = FinetuneConfig(
+    learning_rate=3e-3, batch_size=32, epochs=4, weight_decay=0.1, adam_beta2=0.98, patience=4
+)
+READING = FinetuneConfig(
+    learning_rate=4e-3, batch_size=32, epochs=2, weight_decay=0.1, adam_beta2=0.98
+)
+LEARNING = {
+    "learning_rate": 4e-3,
+    "batch_size": 16,
+    "epochs": 20,
+    "weight_decay": 0.2,
+    "adam_beta2": 0.98,
+    "patience": 20,
+}
+# The baseline has few rows: as many steps as it can use.
+LABELLED_EPOCHS = 40
+
+Rows = list[dict[str, Any]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("recipe", help="name of a folder here with a world.py")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1, help="more end in other weights")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    folder = RECIPES / arguments.recipe
+    with live_progress() as progress:
+        pair = make_pair(load_world(folder), arguments.out, progress)
+        config = small_job(folder / "distill.yaml", pair)
+        store = arguments.out / "answers"
+        summary = api.run(config, arguments.out / "run", store=store, progress=progress)
+    Console().print(render_table(summary))
+    return 0
+
+
+def small_job(path: Path, pair: dict[str, Path]) -> Config:
+    """The recipe's config, but for the models and how so small a student is trained."""
+    asked = load_config(path)
+    teacher = {"model": str(pair["teacher"].resolve()), "max_tokens": asked.teacher.max_tokens}
+    student = {"model": str(pair["student"].resolve()), "method": "full", "max_length": CONTEXT}
+    changes = {
+        "teacher": teacher | {"batch_size": 128},
+        "student": student,
+        "finetune": LEARNING,
+        "budget": {},
+        "evaluate.batch_size": 128,
+        "evaluate.labelled_epochs": LABELLED_EPOCHS,
+    }
+    return load_config(path, [f"{key}={json.dumps(value)}" for key, value in changes.items()])
+
+
+def make_pair(world: ModuleType, out: Path, progress: Any) -> dict[str, Path]:
+    """Folders of a teacher that knows the world's answers, and of a student that does not."""
+    lessons = draw_rows(world, "teacher", LESSONS)
+    validation = draw_rows(world, "validation", world.SIZES["validation"])
+    pages = [page(row) for row in draw_rows(world, "train", PAGES, seed=1)]
+    write_architectures(out, lessons)
+    return {
+        "teacher": train(out, "teacher", TEACHING, lessons, validation, progress),
+        "student": train(out, "student", READING, pages, None, progress),
+    }
+
+
+def page(row: dict[str, Any]) -> dict[str, Any]:
+    """A row to read: its text is what is learned, and its answer is not there."""
+    return {"id": row["id"], "prompt": "Read.", "completion": row["prompt"]}
+
+
+def write_architectures(out: Path, rows: Rows) -> None:
+    """Models without weights, with a tokenizer trained on these rows."""
+    from transformers import LlamaConfig
+
+    texts = (row[key] for row in rows for key in ("system", "prompt", "completion"))
+    tokenizer = train_tokenizer(texts, context=CONTEXT, vocabulary=VOCABULARY)
+    for name, (hidden, intermediate, layers, heads) in SHAPES.items():
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=hidden,
+            intermediate_size=intermediate,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads,
+            max_position_embeddings=CONTEXT,
+            # Small models learn to copy sooner with larger first weights and shorter periods.
+            initializer_range=0.1,
+            rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            architectures=["LlamaForCausalLM"],
+        ).save_pretrained(out / name)
+        tokenizer.save_pretrained(out / name)
+
+
+def train(
+    out: Path,
+    name: str,
+    settings: FinetuneConfig,
+    rows: Rows,
+    validation: Rows | None,
+    progress: Any,
+) -> Path:
+    folder = out / f"{name}-trained"
+    train_student(
+        StudentConfig(model=str(out / name), method="full", max_length=CONTEXT, dtype="float32"),
+        settings,
+        rows,
+        validation,
+        folder,
+        seed=0,
+        stage_fingerprint=f"small pair: {name}",
+        on_progress=progress,
+        label=f"{name} learns" if validation else f"{name} reads",
+    )
+    return folder / "student"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
