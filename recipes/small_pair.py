@@ -31,22 +31,22 @@ from mwalimu.report import render_table
 CONTEXT, VOCABULARY = 192, 1024
 Shape = tuple[int, int, int, int]
 """Hidden size, intermediate size, layers, heads."""
-SHAPES: dict[str, Shape] = {"teacher": (96, 256, 4, 4), "student": (48, 128, 3, 4)}
-LESSONS, PAGES = 4000, 3000
+SHAPES: dict[str, Shape] = {"teacher": (80, 208, 3, 4), "student": (40, 104, 2, 4)}
+LESSONS, PAGES = 4000, 2500
 """Gold rows of the teacher; rows that the student reads without their answers."""
 TEACHING = FinetuneConfig(
-    learning_rate=3e-3, batch_size=32, epochs=4, weight_decay=0.1, adam_beta2=0.98, patience=4
+    learning_rate=4e-3, batch_size=32, epochs=2, weight_decay=0.1, adam_beta2=0.98
 )
 READING = FinetuneConfig(
-    learning_rate=4e-3, batch_size=32, epochs=2, weight_decay=0.1, adam_beta2=0.98
+    learning_rate=5e-3, batch_size=32, epochs=1, weight_decay=0.1, adam_beta2=0.98
 )
 LEARNING = {
     "learning_rate": 4e-3,
     "batch_size": 16,
-    "epochs": 20,
+    "epochs": 16,
     "weight_decay": 0.2,
     "adam_beta2": 0.98,
-    "patience": 20,
+    "patience": 16,
 }
 # The baseline has few rows: as many steps as it can use.
 LABELLED_EPOCHS = 40
@@ -89,8 +89,9 @@ def small_job(path: Path, pair: dict[str, Path]) -> Config:
 
 def make_pair(world: ModuleType, out: Path, progress: Any) -> dict[str, Path]:
     """Folders of a teacher that knows the world's answers, and of a student that does not."""
-    lessons = draw_rows(world, "teacher", LESSONS)
-    validation = draw_rows(world, "validation", world.SIZES["validation"])
+    lessons = [lesson(row) for row in draw_rows(world, "teacher", LESSONS)]
+    held_out = draw_rows(world, "validation", world.SIZES["validation"])
+    validation = [lesson(row) for row in held_out]
     pages = [page(row) for row in draw_rows(world, "train", PAGES, seed=1)]
     write_architectures(out, lessons)
     return {
@@ -99,16 +100,27 @@ def make_pair(world: ModuleType, out: Path, progress: Any) -> dict[str, Path]:
     }
 
 
+def lesson(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as the trainer takes it."""
+    return _chat(row["id"], row["prompt"], row["completion"], row["system"])
+
+
 def page(row: dict[str, Any]) -> dict[str, Any]:
     """A row to read: its text is what is learned, and its answer is not there."""
-    return {"id": row["id"], "prompt": "Read.", "completion": row["prompt"]}
+    return _chat(row["id"], "Read.", row["prompt"])
+
+
+def _chat(name: str, asked: str, said: str, system: str = "") -> dict[str, Any]:
+    turns = [("system", system)] if system else []
+    turns += [("user", asked), ("assistant", said)]
+    return {"id": name, "messages": [{"role": role, "content": text} for role, text in turns]}
 
 
 def write_architectures(out: Path, rows: Rows) -> None:
     """Models without weights, with a tokenizer trained on these rows."""
     from transformers import LlamaConfig
 
-    texts = (row[key] for row in rows for key in ("system", "prompt", "completion"))
+    texts = (turn["content"] for row in rows for turn in row["messages"])
     tokenizer = train_tokenizer(texts, context=CONTEXT, vocabulary=VOCABULARY)
     for name, (hidden, intermediate, layers, heads) in SHAPES.items():
         LlamaConfig(
