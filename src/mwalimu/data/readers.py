@@ -1,8 +1,8 @@
 """One file of rows -> raw rows, streaming, and a row of ours -> its `Record`.
 
 Reads JSONL and CSV, each also gzipped (`.jsonl.gz`, `.csv.gz`), Parquet, Arrow, and a `.json` that
-is one document (`data/documents`); a set of several is `data/shards`. A row of ours is one of these;
-`data/formats` knows the rows of others.
+is one document (`data/documents`); a set of several is `data/shards`. `data/formats` knows the rows
+of others; a row of ours is one of these
     {"messages": [{"role", "content"}, ...]}  a chat; a last assistant turn is the gold answer
     {"prompt": ..., "completion": ...}                completion is optional
     {"input": ..., "output": ...}                     output is optional
