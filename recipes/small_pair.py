@@ -28,7 +28,7 @@ from mwalimu.progress import live_progress
 from mwalimu.quickstart.tokenizer import train_tokenizer
 from mwalimu.report import render_table
 
-CONTEXT, VOCABULARY = 192, 1024
+CONTEXT, MAX_ANSWER, VOCABULARY = 192, 64, 1024
 Shape = tuple[int, int, int, int]
 """Hidden size, intermediate size, layers, heads."""
 SHAPES: dict[str, Shape] = {"teacher": (80, 208, 3, 4), "student": (40, 104, 2, 4)}
@@ -73,14 +73,16 @@ def main() -> int:
 
 def small_job(path: Path, pair: dict[str, Path]) -> Config:
     """The recipe's config, but for the models and how so small a student is trained."""
-    asked = load_config(path)
-    teacher = {"model": str(pair["teacher"].resolve()), "max_tokens": asked.teacher.max_tokens}
+    longest = min(load_config(path).teacher.max_tokens, MAX_ANSWER)
+    teacher = {"model": str(pair["teacher"].resolve()), "max_tokens": longest}
     student = {"model": str(pair["student"].resolve()), "method": "full", "max_length": CONTEXT}
     changes = {
         "teacher": teacher | {"batch_size": 128},
         "student": student,
         "finetune": LEARNING,
         "budget": {},
+        "generate.json_schema": None,  # a local teacher cannot be held to one; `curate` looks
+        "evaluate.max_tokens": longest,
         "evaluate.batch_size": 128,
         "evaluate.labelled_epochs": LABELLED_EPOCHS,
     }

@@ -98,5 +98,5 @@ def draw(dice: random.Random) -> tuple[str, str, str]:
     mention = dice.choice(MENTIONS[beside])
     shape = dice.choice(("{o}.", *BEFORE, *BEHIND))
     clause = shape.format(o=duty, m=mention)
-    core = f"{subject} {at} {shape} {mention if '{m}' in shape else one + span + limit + law}"
+    core = f"{subject} {at} {shape} {mention}" if "{m}" in shape else duty
     return core, clause[0].upper() + clause[1:], subject
