@@ -27,16 +27,16 @@ from mwalimu.finetune.finetune import train_student
 from mwalimu.progress import live_progress
 from mwalimu.quickstart.tokenizer import train_tokenizer
 from mwalimu.report import render_table
+from mwalimu.run import atomic_writer
 
-CONTEXT, MAX_ANSWER, VOCABULARY = 192, 64, 1024
+CONTEXT, MAX_ANSWER = 192, 64
 Shape = tuple[int, int, int, int]
 """Hidden size, intermediate size, layers, heads."""
 SHAPES: dict[str, Shape] = {"teacher": (80, 208, 3, 4), "student": (40, 104, 2, 4)}
-LESSONS, PAGES = 4000, 2500
-"""Gold rows of the teacher; rows that the student reads without their answers."""
-TEACHING = FinetuneConfig(
-    learning_rate=4e-3, batch_size=32, epochs=2, weight_decay=0.1, adam_beta2=0.98
-)
+AMOUNTS = {"lessons": 4000, "lesson_epochs": 2, "pages": 2500, "prompts": 0, "vocabulary": 1024}
+"""Gold rows of the teacher; rows that the student reads without their answers; prompts beside those
+of the recipe. A world's `SMALL` says where it takes more."""
+TEACHING = FinetuneConfig(learning_rate=4e-3, batch_size=32, weight_decay=0.1, adam_beta2=0.98)
 READING = FinetuneConfig(
     learning_rate=5e-3, batch_size=32, epochs=1, weight_decay=0.1, adam_beta2=0.98
 )
@@ -62,18 +62,24 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     folder = RECIPES / arguments.recipe
+    world = load_world(folder)
     with live_progress() as progress:
-        pair = make_pair(load_world(folder), arguments.out, progress)
-        config = small_job(folder / "distill.yaml", pair)
+        pair = make_pair(world, arguments.out, progress)
+        config = small_job(folder / "distill.yaml", world, arguments.out, pair)
         store = arguments.out / "answers"
         summary = api.run(config, arguments.out / "run", store=store, progress=progress)
     Console().print(render_table(summary))
     return 0
 
 
-def small_job(path: Path, pair: dict[str, Path]) -> Config:
+def amount(world: ModuleType, name: str) -> int:
+    return int((AMOUNTS | getattr(world, "SMALL", {}))[name])
+
+
+def small_job(path: Path, world: ModuleType, out: Path, pair: dict[str, Path]) -> Config:
     """The recipe's config, but for the models and how so small a student is trained."""
-    longest = min(load_config(path).teacher.max_tokens, MAX_ANSWER)
+    asked = load_config(path)
+    longest = min(asked.teacher.max_tokens, MAX_ANSWER)
     teacher = {"model": str(pair["teacher"].resolve()), "max_tokens": longest}
     student = {"model": str(pair["student"].resolve()), "method": "full", "max_length": CONTEXT}
     changes = {
@@ -86,18 +92,37 @@ def small_job(path: Path, pair: dict[str, Path]) -> Config:
         "evaluate.batch_size": 128,
         "evaluate.labelled_epochs": LABELLED_EPOCHS,
     }
+    if more := amount(world, "prompts"):
+        assert asked.data.train is not None
+        changes["data.train"] = str(write_prompts(asked.data.train, world, more, out).resolve())
     return load_config(path, [f"{key}={json.dumps(value)}" for key, value in changes.items()])
+
+
+def write_prompts(own: Path, world: ModuleType, more: int, out: Path) -> Path:
+    """The recipe's prompts, and more of their side of the world."""
+    path = out / "prompts.jsonl"
+    asked = {json.loads(line)["prompt"] for line in own.read_text(encoding="utf-8").splitlines()}
+    with atomic_writer(path) as handle:
+        handle.write(own.read_bytes())
+        for row in draw_rows(world, "train", more, seed=2):
+            if row["prompt"] not in asked:
+                row = row | {"id": f"more-{row['id']}"}
+                del row["completion"]
+                handle.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    return path
 
 
 def make_pair(world: ModuleType, out: Path, progress: Any) -> dict[str, Path]:
     """Folders of a teacher that knows the world's answers, and of a student that does not."""
-    lessons = [lesson(row) for row in draw_rows(world, "teacher", LESSONS)]
+    lessons = [lesson(row) for row in draw_rows(world, "teacher", amount(world, "lessons"))]
     held_out = draw_rows(world, "validation", world.SIZES["validation"])
+    pages = [page(row) for row in draw_rows(world, "train", amount(world, "pages"), seed=1)]
+    write_architectures(out, lessons, amount(world, "vocabulary"))
+    epochs = amount(world, "lesson_epochs")
+    teaching = TEACHING.model_copy(update={"epochs": epochs, "patience": epochs})
     validation = [lesson(row) for row in held_out]
-    pages = [page(row) for row in draw_rows(world, "train", PAGES, seed=1)]
-    write_architectures(out, lessons)
     return {
-        "teacher": train(out, "teacher", TEACHING, lessons, validation, progress),
+        "teacher": train(out, "teacher", teaching, lessons, validation, progress),
         "student": train(out, "student", READING, pages, None, progress),
     }
 
@@ -118,12 +143,12 @@ def _chat(name: str, asked: str, said: str, system: str = "") -> dict[str, Any]:
     return {"id": name, "messages": [{"role": role, "content": text} for role, text in turns]}
 
 
-def write_architectures(out: Path, rows: Rows) -> None:
+def write_architectures(out: Path, rows: Rows, vocabulary: int) -> None:
     """Models without weights, with a tokenizer trained on these rows."""
     from transformers import LlamaConfig
 
     texts = (turn["content"] for row in rows for turn in row["messages"])
-    tokenizer = train_tokenizer(texts, context=CONTEXT, vocabulary=VOCABULARY)
+    tokenizer = train_tokenizer(texts, context=CONTEXT, vocabulary=vocabulary)
     for name, (hidden, intermediate, layers, heads) in SHAPES.items():
         LlamaConfig(
             vocab_size=len(tokenizer),

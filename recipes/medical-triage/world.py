@@ -7,6 +7,7 @@ data is invented, and out of the notes before they are rows (`mask`), as your ow
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from mwalimu.data.privacy import mask
 
@@ -56,11 +57,12 @@ NAMES = ("asha", "juma", "neema", "kito", "zuri", "omari")
 
 def draw(dice: random.Random) -> tuple[str, str, str]:
     """(core, note without contact data, label)."""
-    core, note, label = raw_note(dice)
-    return core, mask(note)[0], label
+    return raw_note(dice, lambda contact: mask(contact)[0])
 
 
-def raw_note(dice: random.Random) -> tuple[str, str, str]:
+def raw_note(
+    dice: random.Random, shown: Callable[[str], str] = lambda contact: contact
+) -> tuple[str, str, str]:
     """The same with the contact data that a real note would hold; all of it invented."""
     complaint, course = dice.choice(sorted(COMPLAINTS)), dice.choice(sorted(COURSES))
     lasting, frail, alarming = dice.random() < 0.3, dice.random() < 0.3, dice.random() < 0.25
@@ -72,7 +74,7 @@ def raw_note(dice: random.Random) -> tuple[str, str, str]:
         flags = dice.choice((f"Also: {first}.", f"Denies: {second}. Also: {first}."))
     level = level_of(complaint, course, lasting=lasting, frail=frail, alarming=alarming)
     said = f"{dice.choice(OPENERS)}, {age}, has {complaint} {since}, {course}."
-    note = " ".join(filter(None, (said, flags, _contact(dice))))
+    note = " ".join(filter(None, (said, flags, shown(_contact(dice)))))
     core = f"{complaint} {course} {since} {frail} {flags if alarming else bool(flags)}"
     return core, note, LEVELS[level]
 

@@ -14,6 +14,9 @@ SYSTEM = (
     "Translate English into Swahili, and Swahili into English. Answer with the translation alone."
 )
 SIZES = {"train": 600, "labelled": 60, "validation": 60, "test": 240}
+# Two languages are more to learn than a few labels: what the small pair has of it, and in small
+# pieces of words, since Swahili puts its verbs together.
+SMALL = {"lessons": 8000, "lesson_epochs": 6, "prompts": 4000, "vocabulary": 420}
 
 
 class Subject(NamedTuple):
@@ -97,8 +100,8 @@ def draw(dice: random.Random) -> tuple[str, str, str, dict[str, Any]]:
     counted = many and (NOUNS[noun][0] == NOUNS[noun][1] or dice.random() < 0.5)
     number = dice.choice(sorted(NUMBERS)) if counted else ""
     english_object, swahili_object = things(noun, adjective, number, many=many)
-    english = [_english(subject, verb, tense, negated=negated), english_object]
-    swahili = [_swahili(subject, verb, tense, negated=negated), swahili_object]
+    said = clause(subject, verb, tense, negated=negated)
+    english, swahili = [said[0], english_object], [said[1], swahili_object]
     for pairs, chance in ((PLACES, 0.4), (TIMES[tense], 0.5)):
         if dice.random() < chance:
             place = dice.choice(pairs)
@@ -120,6 +123,14 @@ def things(noun: str, adjective: str, number: str, *, many: bool) -> tuple[str, 
     agreeing = ADJECTIVES[adjective][of] if adjective else ""
     counted = NUMBERS[number][of] if number else ""
     return english, " ".join(filter(None, (several if many else one, agreeing, counted)))
+
+
+def clause(subject: Subject, verb: str, tense: str, *, negated: bool) -> tuple[str, str]:
+    """Subject and verb in both languages."""
+    return (
+        _english(subject, verb, tense, negated=negated),
+        _swahili(subject, verb, tense, negated=negated),
+    )
 
 
 def _swahili(subject: Subject, verb: str, tense: str, *, negated: bool) -> str:
