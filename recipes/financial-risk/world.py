@@ -17,6 +17,8 @@ SYSTEM = (
 TASK = "risk_note"
 SIZES = {"train": 400, "labelled": 48, "validation": 60, "test": 240}
 LEVELS = ("low", "medium", "high")
+FIGURES = range(10, 100)
+SMALL = {"lessons": 6000, "lesson_epochs": 4}
 
 
 class Risk(NamedTuple):
@@ -25,7 +27,6 @@ class Risk(NamedTuple):
     """
 
     says: str
-    figures: range
     medium: int
     high: int
     falling: bool
@@ -36,8 +37,7 @@ class Risk(NamedTuple):
 RISKS = {
     "liquidity": Risk(
         "Cash covers {n} days of costs.",
-        range(4, 180),
-        90,
+        60,
         30,
         True,
         "An unused credit line stands ready.",
@@ -45,17 +45,15 @@ RISKS = {
     ),
     "debt": Risk(
         "Debt is {n} % of a year's sales.",
-        range(5, 160),
         40,
-        90,
+        70,
         False,
         "The owners have signed for the debt.",
         ("Debt is small beside sales.", "Debt weighs on sales.", "Debt is out of proportion."),
     ),
     "customers": Risk(
         "The largest customer buys {n} % of the output.",
-        range(3, 95),
-        25,
+        30,
         50,
         False,
         "That customer is bound for five years.",
@@ -63,7 +61,6 @@ RISKS = {
     ),
     "currency": Risk(
         "Of all costs {n} % are in foreign money.",
-        range(3, 95),
         30,
         60,
         False,
@@ -88,11 +85,11 @@ def draw(dice: random.Random) -> tuple[str, str, str]:
     risk = RISKS[name]
     # As many notes of each level, whatever the share of its figures.
     wanted = dice.choice(LEVELS)
-    figure = dice.choice([n for n in risk.figures if LEVELS[_step(risk, n)] == wanted])
+    figure = dice.choice([n for n in FIGURES if LEVELS[_step(risk, n)] == wanted])
     eased = dice.random() < 0.3
     step = max(0, _step(risk, figure) - eased)
     facts = [risk.says.format(n=figure)] + ([risk.eased] if eased else [])
-    noise = [text.format(n=dice.randint(2, 99)) for text in dice.sample(NEUTRAL, 2)]
+    noise = [text.format(n=dice.choice(FIGURES)) for text in dice.sample(NEUTRAL, 2)]
     sentences = [noise[0], *facts, noise[1]] if dice.random() < 0.5 else [*noise, *facts]
     note = f"{dice.choice(FIRMS)}: {' '.join(sentences)}"
     answer = {"risk": name, "level": LEVELS[step], "reason": risk.reasons[step]}

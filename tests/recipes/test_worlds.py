@@ -85,9 +85,9 @@ def test_a_risk_note_is_graded_by_risk_and_level() -> None:
 def test_a_note_has_the_level_of_its_figure() -> None:
     risks = load_world(RECIPES / "financial-risk")
     levels = {
-        ("liquidity", 90): 0, ("liquidity", 89): 1, ("liquidity", 29): 2,
-        ("debt", 39): 0, ("debt", 40): 1, ("debt", 90): 2,
-        ("customers", 24): 0, ("customers", 25): 1, ("customers", 50): 2,
+        ("liquidity", 60): 0, ("liquidity", 59): 1, ("liquidity", 29): 2,
+        ("debt", 39): 0, ("debt", 40): 1, ("debt", 70): 2,
+        ("customers", 29): 0, ("customers", 30): 1, ("customers", 50): 2,
         ("currency", 29): 0, ("currency", 30): 1, ("currency", 60): 2,
     }  # fmt: skip
     found = {(name, n): risks._step(risks.RISKS[name], n) for name, n in levels}
