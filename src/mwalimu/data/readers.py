@@ -1,7 +1,8 @@
 """One file of rows -> raw rows, streaming, and a row of ours -> its `Record`.
 
-Reads JSONL and CSV, each also gzipped (`.jsonl.gz`, `.csv.gz`), Parquet and Arrow; a set of several
-is `data/shards`. A row of ours is one of these; `data/formats` knows the rows of others.
+Reads JSONL and CSV, each also gzipped (`.jsonl.gz`, `.csv.gz`), Parquet, Arrow, and a `.json` that
+is one document (`data/documents`); a set of several is `data/shards`. `data/formats` knows the rows
+of others; a row of ours is one of these
     {"messages": [{"role", "content"}, ...]}  a chat; a last assistant turn is the gold answer
     {"prompt": ..., "completion": ...}                completion is optional
     {"input": ..., "output": ...}                     output is optional
@@ -23,6 +24,7 @@ import orjson
 
 from mwalimu.data.chat import BadValue as BadValue
 from mwalimu.data.chat import check_messages, check_tools, split_reference, text_value
+from mwalimu.data.documents import is_document, read_document
 from mwalimu.data.record import Message, Record
 from mwalimu.data.tables import read_arrow, read_parquet
 from mwalimu.errors import DataError, explained
@@ -61,7 +63,12 @@ def read_file(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
         return
     try:
         with _open(path) as handle:
-            yield from _read_csv(handle) if suffix == ".csv" else _read_jsonl(handle)
+            if suffix == ".csv":
+                yield from _read_csv(handle)
+            elif suffix == ".json" and is_document(handle):
+                yield from _read_document(handle)
+            else:
+                yield from _read_jsonl(handle)
     except (OSError, EOFError) as error:
         known = explained(error, str(path))
         raise known or DataError(f"cannot be read ({error})", where=str(path)) from None
@@ -80,6 +87,20 @@ def _read_jsonl(handle: IO[bytes]) -> Iterator[tuple[int, dict[str, Any] | BadRo
             yield number, _parse_line(number, text)
 
 
+def _read_document(handle: IO[bytes]) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    """Its rows count from 1, whatever lines they are on."""
+    try:
+        for number, row in enumerate(read_document(handle), 1):
+            yield number, row if isinstance(row, dict) else _no_object(number, row)
+    except ValueError as error:
+        fix = "give a list [{...}, ...], or one JSON object on each line"
+        yield 1, BadRow(1, "", f"is no document of rows ({error})", fix)
+
+
+def _no_object(number: int, row: Any) -> BadRow:
+    return BadRow(number, "", f"is a JSON {type(row).__name__}", "write a JSON object {...}")
+
+
 def _parse_line(number: int, line: bytes) -> dict[str, Any] | BadRow:
     try:
         line.decode("utf-8")
@@ -91,9 +112,7 @@ def _parse_line(number: int, line: bytes) -> dict[str, Any] | BadRow:
     except orjson.JSONDecodeError as error:
         problem = f"invalid JSON at column {error.colno} ({error.msg})"
         return BadRow(number, "", problem, "write one JSON object on each line")
-    if not isinstance(row, dict):
-        return BadRow(number, "", f"is a JSON {type(row).__name__}", "write a JSON object {...}")
-    return row
+    return row if isinstance(row, dict) else _no_object(number, row)
 
 
 def _read_csv(handle: IO[bytes]) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:

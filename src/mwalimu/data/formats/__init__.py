@@ -7,8 +7,12 @@ from mwalimu.data.formats.azure import AZURE
 from mwalimu.data.formats.base import Exchange, Format, Written
 from mwalimu.data.formats.bedrock import BEDROCK, BEDROCK_LOG
 from mwalimu.data.formats.chat_rows import NATIVE, OPENAI
+from mwalimu.data.formats.gsm8k import GSM8K
+from mwalimu.data.formats.nli_pairs import NLI_PAIRS
 from mwalimu.data.formats.paid_answers import ANTHROPIC_BATCH, OPENAI_BATCH, REQUEST_LOG
 from mwalimu.data.formats.sharegpt import SHAREGPT
+from mwalimu.data.formats.squad import SQUAD
+from mwalimu.data.formats.summaries import SUMMARIES
 from mwalimu.data.readers import BadRow
 from mwalimu.data.shards import Shards
 from mwalimu.errors import ConfigError
@@ -25,6 +29,10 @@ FORMATS = (
     OPENAI,
     NATIVE,
     AZURE,
+    NLI_PAIRS,
+    SQUAD,
+    GSM8K,
+    SUMMARIES,
 )
 BY_NAME = {one.name: one for one in FORMATS}
 LOOKED_AT = 100  # rows, of which the first readable one decides
