@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install gguf quickstart test check docs trust lock docs-lock sbom clean
+.PHONY: install gguf quickstart test check docs trust bench-smoke dist lock docs-lock sbom clean
 
 install: $(VENV)/.installed
 
@@ -49,6 +49,16 @@ $(VENV)/.docs: requirements/docs.txt | install
 # The figures of reliability and security in their long form; writes docs/trust.md.
 trust: install
 	$(BIN)/python -m benchmarks.trust
+
+# Whether the benchmarks still run, in their smallest forms; no figure of it counts.
+bench-smoke: install
+	$(BIN)/python benchmarks/smoke.py
+
+# Wheel and sdist: the same bytes from the same commit, wherever they are built.
+dist: install
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build -d dist
+	cd dist && sha256sum *.whl *.tar.gz | tee SHA256SUMS
 
 lock:
 	$(BIN)/pip install -q uv

@@ -88,7 +88,9 @@ def licence(name: str) -> tuple[str, str]:
 
 
 def _version() -> str:
-    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+    from mwalimu import __version__
+
+    return __version__
 
 
 def bom(listed: list[Package]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import typer
 
 from mwalimu.commands import (
     buying,
+    completion,
     data,
     export,
     jobs,
@@ -23,28 +24,55 @@ from mwalimu.commands import (
     stages,
     tuning,
     upkeep,
+    verbs,
 )
+
+
+class Verbs(verbs.Verbs):
+    apps = (
+        jobs.app,
+        stages.app,
+        buying.app,
+        tuning.app,
+        export.app,
+        serve.app,
+        server.app,
+        looking.app,
+        signals.app,
+        data.app,
+        upkeep.app,
+        upkeep.top,
+        service_jobs.app,
+        completion.app,
+    )
+
 
 app = typer.Typer(
     name="mwalimu",
+    cls=Verbs,
     help="Distil a large language model into a small one of your own.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-GROUPS = (jobs, stages, buying, tuning, export, serve, server, looking, signals, data, upkeep)
-for group in GROUPS:
-    app.add_typer(group.app)
-app.add_typer(upkeep.top)
-app.add_typer(service_jobs.app, name="jobs")
-
 STOPPED = 130  # by Ctrl-C; typer makes a KeyboardInterrupt an exit with this code
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from mwalimu import __version__
+
+        typer.echo(f"mwalimu {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="print it")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
     log: Annotated[
         Path | None,

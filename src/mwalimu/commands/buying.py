@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mwalimu.commands.working import ConfigFile, Overrides, RunFolder, opened, show_terms
+from mwalimu.commands.places import require_run, run_folders
+from mwalimu.commands.working import JOB, ConfigFile, Overrides, RunFolder, opened, show_terms
 
 app = typer.Typer()
 
@@ -15,7 +16,10 @@ app = typer.Typer()
 @app.command()
 def forecast(
     runs: Annotated[
-        list[Path], typer.Argument(help="run folders; of one alone, smaller ones are trained")
+        list[Path],
+        typer.Argument(
+            help="run folders; of one alone, smaller ones are trained", autocompletion=run_folders
+        ),
     ],
     rows: Annotated[
         list[int] | None,
@@ -32,13 +36,15 @@ def forecast(
     from mwalimu import api
     from mwalimu.progress import live_progress
 
+    for run in runs:
+        require_run(run)
     with live_progress() as progress:
         found = api.forecast(runs, more=rows or (), parameters=parameters, progress=progress)
     typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(found.lines()))
 
 
 @app.command()
-def buy(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+def buy(config: ConfigFile = JOB, run: RunFolder = None, set_: Overrides = None) -> None:
     """Stages 1 and 2 in rounds: answers are bought where the student is unsure, while they pay."""
     from mwalimu.buying.rounds import buy as buy_rounds
 

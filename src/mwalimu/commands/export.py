@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mwalimu.commands.places import require_run, run_folders
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -20,7 +22,10 @@ app = typer.Typer()
 
 @app.command()
 def export(
-    run: Annotated[Path | None, typer.Argument(help="a run folder with a trained student")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="a run folder with a trained student", autocompletion=run_folders),
+    ] = None,
     to: Annotated[
         str | None, typer.Option("--to", help="safetensors, onnx, gguf, openvino, executorch, web")
     ] = None,
@@ -70,14 +75,10 @@ def _exported(
 ) -> Mapping[str, Any]:
     """One process at a time in the run folder. The report, if there is one, tells of it at once."""
     from mwalimu import api
-    from mwalimu.errors import RunError
     from mwalimu.progress import live_progress
     from mwalimu.run import exclusive
 
-    if not (run / "config.yaml").exists():
-        raise RunError(
-            "is no run folder", where=str(run), fix="train a student there with 'mwalimu run' first"
-        )
+    require_run(run)
     with exclusive(run, "run folder"), live_progress() as progress:
         summary = api.export(run, targets, overrides=overrides, progress=progress)
         api.report_of(run)
@@ -110,9 +111,9 @@ def _targets(
     except ValidationError as error:
         problem = error.errors()[0]
         option = problem["loc"][0] if problem["loc"] else "scheme"
-        raise ConfigError(
-            problem["msg"].removeprefix("Value error, "), where=f"--{option}"
-        ) from None
+        said = problem["msg"].removeprefix("Value error, ")
+        said = said.replace("Input should be", f"{problem['input']!r} should be")
+        raise ConfigError(said, where=f"--{option}") from None
 
 
 def _limits(max_size: str | None, max_latency: str | None) -> list[str]:

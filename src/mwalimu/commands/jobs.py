@@ -9,6 +9,7 @@ import typer
 
 from mwalimu.commands.export import show_exports
 from mwalimu.commands.working import (
+    JOB,
     ConfigFile,
     MinOk,
     Overrides,
@@ -24,6 +25,11 @@ from mwalimu.commands.working import (
 )
 
 app = typer.Typer()
+
+_ABOUT_QUICKSTART = (
+    "A shipped teacher answers, a student a ninth its size learns from it, both are compared.\n"
+    "Minutes on two cores. Ctrl-C is safe: the same command goes on."
+)
 
 
 @app.command()
@@ -46,8 +52,10 @@ def quickstart(
             scores = api.train_quickstart_models(folder / "models", progress=progress)
         typer.echo("  ".join(f"{task} {score:.1%}" for task, score in scores.items()))
         return
+    typer.echo(_ABOUT_QUICKSTART, err=True)
     path = api.write_quickstart(folder)
     _run_all(path, folder / "run", set_)
+    typer.echo(f"next: mwalimu serve {folder / 'run'}; or a job of your own: mwalimu init my-job")
 
 
 @app.command()
@@ -61,7 +69,7 @@ def init(folder: Annotated[Path, typer.Argument(help="a new folder for the job")
 
 @app.command()
 def estimate(
-    config: ConfigFile,
+    config: ConfigFile = JOB,
     run: RunFolder = None,
     probe: Annotated[
         int, typer.Option("--probe", min=0, help="really ask so many rows, and measure")
@@ -93,7 +101,7 @@ def estimate(
 
 @app.command()
 def run(
-    config: ConfigFile,
+    config: ConfigFile = JOB,
     run: RunFolder = None,
     min_ok: MinOk = None,
     from_traffic: Annotated[

@@ -35,6 +35,8 @@ def models(
 
     from mwalimu.errors import ConfigError
     from mwalimu.registry import display, search
+    from mwalimu.registry.catalogue import catalogue
+    from mwalimu.registry.students import nearest_names
 
     if students:
         _show_students(words or [], as_json)
@@ -43,7 +45,11 @@ def models(
     if as_json:
         typer.echo(display.as_json(found))
     elif not found:
-        raise ConfigError("no model fits", where="models", fix="list all with 'mwalimu models'")
+        near = nearest_names(" ".join(words or []), catalogue().index)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        raise ConfigError(
+            "no model fits", where="models", fix=f"{meant}list all with 'mwalimu models'"
+        )
     elif len(found) == 1:
         typer.echo("\n".join(display.details(found[0])))
     else:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mwalimu.commands.places import require_run, run_folders
 from mwalimu.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
@@ -15,7 +16,12 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def serve(
-    target: Annotated[Path, typer.Argument(help="a run folder, an export, or a model folder")],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="a run folder, an export, or a model folder", autocompletion=run_folders
+        ),
+    ],
     host: Annotated[
         str, typer.Option("--host", help="another than loopback needs keys")
     ] = "127.0.0.1",
@@ -70,6 +76,8 @@ def serve(
     """An OpenAI-compatible server over a student, on any runtime it was exported to."""
     from mwalimu import api
 
+    if not target.is_dir():
+        require_run(target)
     if fallback is None and (max_usd is not None or traffic is not None or keep):
         raise ConfigError(
             "belong to a teacher that is asked",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mwalimu.commands import service_shelf
+from mwalimu.commands.places import require_job
 from mwalimu.commands.service import (
     AsJson,
     JobName,
@@ -20,21 +21,25 @@ from mwalimu.commands.service import (
     show_table,
     when,
 )
-from mwalimu.commands.working import ConfigFile, Overrides
+from mwalimu.commands.working import JOB, ConfigFile, Overrides
 from mwalimu.jobs.paging import LONGEST_PAGE
 
 if TYPE_CHECKING:
     from mwalimu.jobs.client import Client
     from mwalimu.jobs.client.told import JobInfo
 
-app = typer.Typer(help="Jobs of the service: submit, watch, stop, take up again.")
+app = typer.Typer(
+    name="jobs",
+    help="Jobs of the service: submit, watch, stop, take up again.",
+    no_args_is_help=True,
+)
 app.add_typer(service_shelf.models)
 app.add_typer(service_shelf.datasets)
 
 
 @app.command()
 def submit(
-    config: ConfigFile,
+    config: ConfigFile = JOB,
     set_: Overrides = None,
     name: Annotated[str | None, typer.Option("--name", help="of the job [default: drawn]")] = None,
     title: Annotated[str, typer.Option("--title", help="what the job is called in lists")] = "",
@@ -216,6 +221,7 @@ def _raw_config(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     from mwalimu.config.loading import read_mapping
     from mwalimu.errors import ConfigError
 
+    require_job(path)
     raw = read_mapping(path, fix="make one with 'mwalimu init DIR'")
     for override in overrides:
         apply_override(raw, override)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mwalimu.commands.working import ConfigFile, Overrides, RunFolder, opened, print_summary
+from mwalimu.commands.working import JOB, ConfigFile, Overrides, RunFolder, opened, print_summary
 
 app = typer.Typer(
     name="signals", help="What the teacher said, token by token.", no_args_is_help=True
@@ -17,7 +17,7 @@ SignalFolder = Annotated[Path, typer.Argument(help="such as runs/mine/signals/sa
 
 
 @app.command("capture")
-def capture(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+def capture(config: ConfigFile = JOB, run: RunFolder = None, set_: Overrides = None) -> None:
     """Between the stages: keeps what the objective needs of the teacher's distribution."""
     with opened(config, run, set_) as pipeline:
         summary = pipeline.signals()

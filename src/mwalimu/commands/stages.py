@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from mwalimu.commands.places import require_run, run_folders
 from mwalimu.commands.working import (
+    JOB,
     ConfigFile,
     MinOk,
     Overrides,
@@ -24,7 +26,7 @@ app = typer.Typer()
 
 
 @app.command()
-def synthesise(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+def synthesise(config: ConfigFile = JOB, run: RunFolder = None, set_: Overrides = None) -> None:
     """Before stage 1: the teacher writes prompts from seeds, topics, personas or documents."""
     with opened(config, run, set_) as pipeline:
         show_terms(pipeline.asked)
@@ -33,7 +35,7 @@ def synthesise(config: ConfigFile, run: RunFolder = None, set_: Overrides = None
 
 
 @app.command()
-def prepare(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+def prepare(config: ConfigFile = JOB, run: RunFolder = None, set_: Overrides = None) -> None:
     """Before stage 1: duplicates, contamination, personal data, balance, selection."""
     with opened(config, run, set_) as pipeline:
         summary = pipeline.prepare()
@@ -44,7 +46,7 @@ def prepare(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -
 
 @app.command()
 def generate(
-    config: ConfigFile, run: RunFolder = None, min_ok: MinOk = None, set_: Overrides = None
+    config: ConfigFile = JOB, run: RunFolder = None, min_ok: MinOk = None, set_: Overrides = None
 ) -> None:
     """Stage 1: the teacher answers the prompts."""
     overrides = with_min_ok(set_, min_ok)
@@ -55,7 +57,7 @@ def generate(
 
 
 @app.command()
-def curate(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+def curate(config: ConfigFile = JOB, run: RunFolder = None, set_: Overrides = None) -> None:
     """Between the stages: leaves out answers that are not worth learning, with the reason."""
     with opened(config, run, set_) as pipeline:
         summary = pipeline.curate()
@@ -63,7 +65,7 @@ def curate(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) ->
 
 
 @app.command()
-def finetune(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+def finetune(config: ConfigFile = JOB, run: RunFolder = None, set_: Overrides = None) -> None:
     """Stage 2: the student learns the teacher's answers."""
     with opened(config, run, set_) as pipeline:
         summary = pipeline.finetune()
@@ -71,7 +73,7 @@ def finetune(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) 
 
 
 @app.command("lr")
-def learning_rate(config: ConfigFile, run: RunFolder = None, set_: Overrides = None) -> None:
+def learning_rate(config: ConfigFile = JOB, run: RunFolder = None, set_: Overrides = None) -> None:
     """Before stage 2: a range test on the job's own rows suggests finetune.learning_rate."""
     with opened(config, run, set_) as pipeline:
         found = pipeline.find_learning_rate()
@@ -81,7 +83,7 @@ def learning_rate(config: ConfigFile, run: RunFolder = None, set_: Overrides = N
 
 @app.command()
 def evaluate(
-    config: ConfigFile,
+    config: ConfigFile = JOB,
     run: RunFolder = None,
     harness: Annotated[
         str | None,
@@ -111,7 +113,10 @@ def evaluate(
 @app.command()
 def report(
     targets: Annotated[
-        list[Path], typer.Argument(help="a distill.yaml, or run folders: several are compared")
+        list[Path],
+        typer.Argument(
+            help="a distill.yaml, or run folders: several are compared", autocompletion=run_folders
+        ),
     ],
     run: RunFolder = None,
     out: Annotated[
@@ -122,6 +127,9 @@ def report(
     """Writes report.md and report.html again; of several runs, comparison.md and .html."""
     from mwalimu import api
 
+    for target in targets:
+        if len(targets) > 1 or not target.is_file():
+            require_run(target)
     if len(targets) > 1:
         paths = api.compare(targets, out or targets[0].resolve().parent)
     elif targets[0].is_dir():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mwalimu.commands.working import (
+    JOB,
     ConfigFile,
     Overrides,
     RunFolder,
@@ -23,7 +24,7 @@ app = typer.Typer()
 
 @app.command()
 def tune(
-    config: ConfigFile,
+    config: ConfigFile = JOB,
     run: RunFolder = None,
     budget: Annotated[
         str | None, typer.Option("--budget", help="2h, 30m, 20usd, 50trials, several by comma")

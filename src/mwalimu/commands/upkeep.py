@@ -7,31 +7,35 @@ from typing import Annotated
 
 import typer
 
+from mwalimu.commands.places import require_run, run_folders
+from mwalimu.commands.working import SomeRun
+
 top = typer.Typer()
 app = typer.Typer(
     name="runs", help="Run folders: verify, repair, clear, back up.", no_args_is_help=True
 )
 
-Folder = Annotated[Path, typer.Argument(help="a run folder, such as runs/mine")]
 Answers = Annotated[Path, typer.Option("--answers", help="the answer store, where there is one")]
 STORE = Path(".mwalimu") / "answers"
 
 
 @top.command()
-def status(run: Folder, answers: Answers = STORE) -> None:
+def status(run: SomeRun, answers: Answers = STORE) -> None:
     """How far a run is, stage by stage; it may be going on."""
     from mwalimu.upkeep.status import status as told
 
+    require_run(run)
     for line in told(run, answers):
         typer.echo(line)
 
 
 @app.command()
-def verify(run: Folder, answers: Answers = STORE) -> None:
+def verify(run: SomeRun, answers: Answers = STORE) -> None:
     """Every published file against its hash, every answer against its checksum."""
     from mwalimu.errors import RunError
     from mwalimu.upkeep.checking import check_answers, check_run
 
+    require_run(run)
     lines = list(check_run(run))
     if answers.exists():
         lines += check_answers(answers)
@@ -45,7 +49,10 @@ def verify(run: Folder, answers: Answers = STORE) -> None:
 
 @app.command()
 def repair(
-    run: Annotated[Path | None, typer.Argument(help="a run folder; none with --answers")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="a run folder; none with --answers", autocompletion=run_folders),
+    ] = None,
     answers: Annotated[
         Path | None, typer.Option("--answers", help="make the index of this answer store again")
     ] = None,
@@ -59,6 +66,7 @@ def repair(
         fix = "name a run folder, or an answer store with --answers"
         raise ConfigError("nothing to repair", where="runs repair", fix=fix)
     if run is not None:
+        require_run(run)
         for path in mend(run):
             typer.echo(f"removed {path}")
     if answers is not None:
@@ -67,7 +75,7 @@ def repair(
 
 @app.command()
 def gc(
-    run: Folder,
+    run: SomeRun,
     arms: Annotated[
         bool, typer.Option("--arms", help="the baselines' weights too; evaluating makes them again")
     ] = False,
@@ -76,6 +84,7 @@ def gc(
     """Frees what a finished run no longer needs; what was paid for stays."""
     from mwalimu.upkeep.leftovers import collect_garbage
 
+    require_run(run)
     paths, size = collect_garbage(run, arms=arms, dry=dry_run)
     for path in paths:
         typer.echo(f"{'would remove' if dry_run else 'removed'} {path}")
@@ -84,11 +93,12 @@ def gc(
 
 @app.command()
 def backup(
-    run: Folder,
+    run: SomeRun,
     target: Annotated[Path, typer.Argument(help="a folder that is not there yet")],
     answers: Answers = STORE,
 ) -> None:
     """A copy of a run and of the answer store, also while they are being written."""
     from mwalimu.upkeep.backup import back_up
 
+    require_run(run)
     typer.echo(f"{back_up(run, answers, target):,} bytes in {target}")

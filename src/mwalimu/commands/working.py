@@ -10,13 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mwalimu.commands.places import require_job, run_folders
+
 if TYPE_CHECKING:
     from mwalimu.config import Config
     from mwalimu.pipeline import Pipeline
 
+JOB = Path("distill.yaml")
+"""The job that is meant where none is named."""
+
 ConfigFile = Annotated[Path, typer.Argument(help="the job's distill.yaml")]
 RunFolder = Annotated[
-    Path | None, typer.Option("--run", help="run folder [default: runs/<folder of the config>]")
+    Path | None,
+    typer.Option(
+        "--run",
+        help="run folder [default: runs/<folder of the config>]",
+        autocompletion=run_folders,
+    ),
+]
+SomeRun = Annotated[
+    Path, typer.Argument(help="a run folder, such as runs/mine", autocompletion=run_folders)
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, as in --set finetune.epochs=2")
@@ -30,6 +43,7 @@ MinOk = Annotated[
 def load(config: Path, overrides: list[str] | None) -> Config:
     from mwalimu.config import load_config
 
+    require_job(config)
     return load_config(config, overrides or [])
 
 

@@ -70,7 +70,8 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
         shown = re.split("[:=]", override, maxsplit=1)[0]  # what follows may be a key
-        raise ConfigError(f"{shown!r} is not followed by =value", where="--set")
+        fix = "write it as finetune.epochs=2"
+        raise ConfigError(f"{shown!r} is not followed by =value", where="--set", fix=fix)
     try:
         put(raw, key, yaml.safe_load(value), where=f"--set {key}")
     except yaml.YAMLError as error:

@@ -20,8 +20,10 @@ from mwalimu.registry.catalogue import (
     Route,
     catalogue,
 )
+from mwalimu.registry.students import nearest_names
 
 IN_PROCESS = {"local", "vllm"}
+MISSPELT = 0.8  # 'gtp-4.1' is like 'gpt-4.1'; 'gpt2' is like none
 
 
 def resolve(teacher: TeacherConfig, *, key: str = "teacher") -> TeacherConfig:
@@ -36,6 +38,8 @@ def resolve(teacher: TeacherConfig, *, key: str = "teacher") -> TeacherConfig:
         return teacher
     known = catalogue()
     model = _model(known, teacher)
+    if model is None:
+        _refuse_misspelt(known, teacher, key)
     route = _choose(model, teacher, key)
     if route is not None:
         _check(route, teacher, key)
@@ -115,6 +119,19 @@ def _choose(model: Model | None, teacher: TeacherConfig, key: str) -> Route | No
     is_hub_id = teacher.model == model.weights or ("/" in teacher.model and not exact)
     local = [route for route in routes if route.kind == "local"] if is_hub_id else []
     return (local or exact or routes)[0]
+
+
+def _refuse_misspelt(known: Catalogue, teacher: TeacherConfig, key: str) -> None:
+    """One word that is nearly a known name is no hub id: nobody waits for a hub to say so."""
+    if teacher.resolved_kind != "local" or "/" in teacher.model:
+        return
+    if near := nearest_names(teacher.model, known.index, MISSPELT):
+        raise ConfigError(
+            f"{teacher.model!r} is no folder here and no teacher that is known by name",
+            where=f"{key}.model",
+            fix=f"did you mean {' or '.join(near)}? 'mwalimu models' lists all; "
+            "or name a folder, a hub id, or a server's model with base_url",
+        )
 
 
 def _offered(route: Route, teacher: TeacherConfig) -> bool:

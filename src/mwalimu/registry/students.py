@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mwalimu.errors import ConfigError
-from mwalimu.registry.catalogue import Catalogue, Student, catalogue, loose
+from mwalimu.registry.catalogue import Model, Student, catalogue, loose
 
 SUGGESTED = 3
 LIKENESS = 0.5  # 'phi' is like 'phi-4-mini', 'gpt2' and 'student' are like none
@@ -39,7 +39,7 @@ def resolve_student(model: str, *, key: str = "student.model") -> str:
     found = known.find_student(model)
     if found is not None:
         return found.weights
-    nearest = [] if "/" in model else _nearest(model, known)
+    nearest = [] if "/" in model else nearest_names(model, known.student_index)
     if not nearest:
         return model
     raise ConfigError(
@@ -50,11 +50,12 @@ def resolve_student(model: str, *, key: str = "student.model") -> str:
     )
 
 
-def _nearest(model: str, known: Catalogue) -> list[str]:
-    spellings = difflib.get_close_matches(
-        loose(model), known.student_index, n=2 * SUGGESTED, cutoff=LIKENESS
-    )
-    names = dict.fromkeys(known.student_index[spelling].name for spelling in spellings)
+def nearest_names(
+    model: str, index: Mapping[str, Model] | Mapping[str, Student], likeness: float = LIKENESS
+) -> list[str]:
+    """Names of the registry that are spelt most like `model`, the likest first."""
+    spellings = difflib.get_close_matches(loose(model), index, n=2 * SUGGESTED, cutoff=likeness)
+    names = dict.fromkeys(index[spelling].name for spelling in spellings)
     return list(names)[:SUGGESTED]
 
 
