@@ -1,5 +1,6 @@
 """The page of figures says what was not tried."""
 
+import json
 from pathlib import Path
 
 from benchmarks.trust.__main__ import ROOT, tried
@@ -9,6 +10,11 @@ from benchmarks.trust.table import FIGURES, Figure
 
 def test_every_figure_has_tests_that_are_there() -> None:
     assert all((ROOT / test.split("::")[0]).exists() for one in FIGURES for test in one.tests)
+
+
+def test_the_page_is_that_of_what_was_kept() -> None:
+    kept = json.loads((ROOT / "docs" / "trust.json").read_bytes())
+    assert page(FIGURES, kept) == (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
 
 
 def test_what_was_skipped_failed_or_left_out_is_told() -> None:

@@ -1,6 +1,7 @@
 """`python -m benchmarks.trust`: runs the tests of every figure and writes docs/trust.md.
 
-What was run before on the same commit is not run again; a figure that was not run says so. With
+What was run before on the same commit is not run again; a figure that was not run says so. What was
+found is kept in docs/trust.json, so that one figure can be run on another day or machine. With
 --short the short forms, those of `make test`.
 """
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--only", help="figures, with commas: R1,R9")
     parser.add_argument("--short", action="store_true", help="as many tries as in `make test`")
     parser.add_argument("--again", action="store_true", help="also what was run on this commit")
-    parser.add_argument("--kept", type=Path, default=ROOT / "build" / "trust.json")
+    parser.add_argument("--kept", type=Path, default=ROOT / "docs" / "trust.json")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "trust.md")
     asked = parser.parse_args()
     only = set(asked.only.split(",")) if asked.only else {one.number for one in FIGURES}
@@ -43,7 +44,7 @@ def main() -> None:
         result = tried(figure, short=asked.short) | {"commit": version, "short": asked.short}
         results[figure.number] = result
         asked.kept.parent.mkdir(parents=True, exist_ok=True)
-        asked.kept.write_text(json.dumps(results, indent=1))
+        asked.kept.write_text(json.dumps(results, indent=1) + "\n")
         state = "FAILED" if not result["passed"] else "passed" if result["ran"] else "not run"
         print(f"{figure.number}: {state} in {result['seconds']:.0f} s", flush=True)
         asked.out.write_text(page(FIGURES, results), encoding="utf-8")
