@@ -47,6 +47,8 @@ def test_every_key_of_the_config_is_there_with_its_default() -> None:
         for name, field in section.model_fields.items():
             row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
             assert field.is_required() == ("| required |" in row)
+            meaning = row.rsplit(" | ", 1)[1].removesuffix(" |").strip()
+            assert meaning, f"{path}.{name} has no description"
             assert wording.cell(field.description or "") in row
             count += 1
     assert count > 150
