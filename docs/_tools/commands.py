@@ -49,7 +49,7 @@ def examples() -> dict[str, str]:
 
 def page() -> str:
     shown = examples()
-    return HEAD + "\n".join(_section(name, one, shown.get(name)) for name, one in commands())
+    return f"{HEAD}\n" + "\n".join(_section(name, one, shown.get(name)) for name, one in commands())
 
 
 def _section(name: str, command: Any, example: str | None) -> str:
@@ -79,11 +79,11 @@ def _row(parameter: Any) -> tuple[str, str, str, str]:
     names = ", ".join(map(code, [*parameter.opts, *parameter.secondary_opts]))
     if not _is_option(parameter):
         names = code(parameter.name.upper())
-    what = kind(parameter.type_descriptor.annotation)
+    what = kind(parameter.type_descriptor.annotation) + _bounds(parameter)
     if getattr(parameter, "is_flag", False):
         what = "switch"
     elif parameter.multiple:
-        what += ", may be repeated"
+        what = f"{what.removeprefix('list of ')}, may be repeated"
     if parameter.required:
         default = "required"
     elif parameter.default in (None, False) or "[default:" in (parameter.help or ""):
@@ -91,3 +91,8 @@ def _row(parameter: Any) -> tuple[str, str, str, str]:
     else:
         default = code(value(parameter.default))
     return names, what, default, parameter.help or ""
+
+
+def _bounds(parameter: Any) -> str:
+    signs = {"≥": parameter.min, "≤": parameter.max}
+    return "".join(f", {sign} {bound:g}" for sign, bound in signs.items() if bound is not None)

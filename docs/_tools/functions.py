@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import mwalimu
@@ -39,19 +41,40 @@ def _entry(name: str, thing: Any) -> str:
 def _signature(name: str, thing: Any) -> str:
     """On one line if it fits, else a line a parameter."""
     short = name.rsplit(".", 1)[1]
-    try:
-        signature = inspect.signature(thing)
-    except ValueError:
-        return short
-    line = f"{short}{signature}"
+    signature = inspect.signature(thing)
+    words = list(_parameters(signature))
+    returns = "" if inspect.isclass(thing) else f" -> {_type(signature.return_annotation)}"
+    line = f"{short}({', '.join(words)}){returns}"
     if len(line) <= WIDTH:
         return line
-    words = [str(one) for one in signature.parameters.values()]
-    kinds = [one.kind for one in signature.parameters.values()]
-    if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:
-        words.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
-    returns = str(signature).rsplit(")", 1)[1]
     return "\n".join([f"{short}(", *(f"    {word}," for word in words), f"){returns}"])
+
+
+def _parameters(signature: inspect.Signature) -> Iterator[str]:
+    stars: dict[Any, str] = {
+        inspect.Parameter.VAR_POSITIONAL: "*",
+        inspect.Parameter.VAR_KEYWORD: "**",
+    }
+    open_to_names = False
+    for one in signature.parameters.values():
+        if one.kind is inspect.Parameter.KEYWORD_ONLY and not open_to_names:
+            yield "*"
+        open_to_names |= one.kind in (
+            inspect.Parameter.KEYWORD_ONLY,
+            inspect.Parameter.VAR_POSITIONAL,
+        )
+        word = f"{stars.get(one.kind, '')}{one.name}: {_type(one.annotation)}"
+        yield word if one.default is one.empty else f"{word} = {_default(one.default)}"
+
+
+def _type(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+
+
+def _default(default: Any) -> str:
+    if isinstance(default, Path):
+        return f'Path("{default}")'
+    return str(getattr(default, "__name__", repr(default)))
 
 
 def _as_markdown(text: str) -> str:
@@ -59,7 +82,7 @@ def _as_markdown(text: str) -> str:
     lines, listed = [], False
     for line in text.splitlines():
         if line in ("Raises:", "Args:", "Returns:"):
-            lines += ["", f"{line}", ""]
+            lines += [line, ""]
             listed = True
         elif listed and line.startswith("    ") and not line.startswith("     "):
             lines.append(f"- {line.strip()}")

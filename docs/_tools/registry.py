@@ -50,19 +50,16 @@ def page() -> str:
 
 def _route(model: Model, route: Route) -> tuple[str, ...]:
     price = route.price
-    paid = f"{price.input:g} / {price.output:g}, {price.date}" if price else ""
-    if route.retired:
-        paid = f"answers until {route.retired}"
-    key = code(route.api_key_env or "")
-    logprobs = str(route.top_logprobs or "")
+    told = [f"{price.input:g} / {price.output:g}, {price.date}"] if price else []
+    told += [f"answers until {route.retired}"] if route.retired else []
     return (
         code(model.name),
         f"{model.context:,}",
         code(route.name),
         code(route.model),
-        key,
-        logprobs,
-        paid,
+        code(route.api_key_env or ""),
+        str(route.top_logprobs or ""),
+        "; ".join(told),
     )
 
 

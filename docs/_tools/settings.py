@@ -20,8 +20,7 @@ HEAD = """\
 # distill.yaml
 Derived from `mwalimu/config/`: every key, with its type, its bounds and its default. A key that
 is not here is refused, with the nearest one that is. `--set section.key=value` sets any of them
-on the command line; the run folder's `config.yaml` has all of them written out. Where no meaning
-stands, the name is all there is to say, or the page of the section says it.
+on the command line; the run folder's `config.yaml` has all of them written out.
 
 """
 PAGES = {
@@ -111,10 +110,17 @@ def _row(
     own = f"{path}.{name}".lstrip(".")
     inner = [one for one in within(field.annotation) if one in places]
     elsewhere = [code(places[one]) for one in inner if places[one].split(":")[0] != own]
-    meaning = field.description or ""
+    meaning = field.description or _of_section(field.annotation)
     if elsewhere:
         meaning = f"{meaning} (keys as of {', '.join(elsewhere)})".strip()
     return code(name), f"{kind(field.annotation)}{_bounds(field)}", _default(field), meaning
+
+
+def _of_section(annotation: Any) -> str:
+    """The first line of what a section says of itself, where the key is a section and no more."""
+    found = list(within(annotation))
+    said = inspect.getdoc(found[0]) if len(found) == 1 else None
+    return said.splitlines()[0] if said and found[0].__doc__ else ""
 
 
 def _default(field: FieldInfo) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.docs.files import DOCS, ROOT, blocks, links, named_in_nav, pages
 
 HOWTO = sorted((DOCS / "howto").glob("*.md"))
 WRITTEN = [*HOWTO, DOCS / "index.md", DOCS / "tutorial.md", DOCS / "sw" / "index.md"]
+PROOFS = [*WRITTEN, DOCS / "comparison.md", DOCS / "guarantees.md", DOCS / "why-a-cache.md"]
 JOBS = [
     pytest.param(text, id=f"{page.stem}-{number}")
     for page in HOWTO
@@ -61,6 +63,12 @@ def test_each_command_is_understood(words: list[str]) -> None:
 
 def test_there_is_a_job_and_a_command_in_nearly_every_how_to() -> None:
     assert len(JOBS) >= 9 and len(COMMANDS) >= 40
+
+
+@pytest.mark.parametrize("page", PROOFS, ids=lambda page: page.stem)
+def test_tests_and_benchmarks_that_are_named_exist(page: Path) -> None:
+    named = re.findall(r"\b(?:tests|benchmarks)/[\w/]+(?:\.\w+)?", page.read_text(encoding="utf-8"))
+    assert not [path for path in named if not (ROOT / path.rstrip("/")).exists()]
 
 
 def test_the_teachers_of_one_line_are_sections_too(tmp_path: Path) -> None:

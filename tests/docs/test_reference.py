@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
-from docs._tools import commands, exits, functions, registry, settings, wording
+from docs._tools import commands, exits, functions, names, registry, settings, wording
 from docs._tools.pages import PAGES
 
 import mwalimu
 from mwalimu import api
+from mwalimu.config.curation import CHECKS
+from mwalimu.config.evaluation import ArmName
+from mwalimu.config.objective import PART_KINDS
+from mwalimu.config.prompts import METHODS
+from mwalimu.data.formats import BY_NAME
+from mwalimu.runtimes import FORMATS as EXPORTS
+from mwalimu.signals.manifest import ENCODINGS
 from tests.deploy.commands import parse
 from tests.docs.files import DOCS
 
@@ -47,6 +56,8 @@ def test_every_key_of_the_config_is_there_with_its_default() -> None:
         for name, field in section.model_fields.items():
             row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
             assert field.is_required() == ("| required |" in row)
+            meaning = row.rsplit(" | ", 1)[1].removesuffix(" |").strip()
+            assert meaning, f"{path}.{name} has no description"
             assert wording.cell(field.description or "") in row
             count += 1
     assert count > 150
@@ -116,3 +127,28 @@ def test_tables_hold_together(name: str) -> None:
         cells = len(re.findall(r"(?<!\\)\|", line))
         assert width in (0, cells), line
         width = cells
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("data", BY_NAME),
+        ("objectives", PART_KINDS),
+        ("curation", CHECKS),
+        ("prompts", METHODS),
+        ("formats", ENCODINGS),
+        ("export", EXPORTS),
+        ("evaluation", get_args(ArmName)),
+    ],
+)
+def test_a_page_by_hand_has_all_words_of_its_subject(page: str, words: Iterable[str]) -> None:
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    derived = names.page()
+    for word in words:
+        assert re.search(rf"`(?:student-)?{word}\b", text), f"docs/{page}.md does not say {word}"
+        assert f"`{word}`" in derived
+
+
+def test_every_extra_is_there() -> None:
+    page = names.page()
+    assert "| `onnx` |" in page and "| `ray` | `ray" in page and "`pytest" not in page

@@ -72,6 +72,7 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
     addresses = {one for page in site.rglob("*.html") for one in loaded(page)}
     assert len(addresses) > 10
     assert not [one for one in addresses if re.match(r"(https?:)?//", one)]
+    assert "mermaid" not in "".join(page.read_text("utf-8") for page in site.rglob("*.html"))
     styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
     assert not re.findall(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", styles)
 

@@ -33,10 +33,14 @@ CHECKS: tuple[CheckName, ...] = get_args(CheckName)
 
 
 class SpecialTokensConfig(Section):
+    """Marks of a chat template that stand in an answer as text."""
+
     extra: tuple[str, ...] = Field((), description="marks of your own models, beside the usual")
 
 
 class RefusalConfig(Section):
+    """Answers that decline."""
+
     extra: tuple[str, ...] = Field(
         (), description="regular expressions that a refusal begins with, beside the usual"
     )
@@ -53,6 +57,8 @@ class RefusalConfig(Section):
 
 
 class TruncationConfig(Section):
+    """Answers that break off."""
+
     min_sentences: int = Field(
         2, ge=0, description="that end with a stop, before one without it is taken for a piece"
     )
@@ -61,7 +67,7 @@ class TruncationConfig(Section):
 class CopiedConfig(Section):
     """A prompt of fewer words may well stand in an honest answer."""
 
-    min_words: int = Field(12, ge=2)
+    min_words: int = Field(12, ge=2, description="of a prompt that is looked for in the answer")
     of_prompt: float = Field(
         0.9, gt=0, le=1, description="of the prompt's words, in one piece anywhere in the answer"
     )
@@ -73,12 +79,16 @@ class CopiedConfig(Section):
 class LengthConfig(Section):
     """A limit that is not set is none; a ratio is of characters, answer to prompt."""
 
-    min_words: int | None = Field(None, ge=1)
-    max_words: int | None = Field(None, ge=1)
-    min_characters: int | None = Field(None, ge=1)
-    max_characters: int | None = Field(None, ge=1)
-    min_ratio: float | None = Field(None, gt=0)
-    max_ratio: float | None = Field(None, gt=0)
+    min_words: int | None = Field(None, ge=1, description="of the answer")
+    max_words: int | None = Field(None, ge=1, description="of the answer")
+    min_characters: int | None = Field(None, ge=1, description="of the answer")
+    max_characters: int | None = Field(None, ge=1, description="of the answer")
+    min_ratio: float | None = Field(
+        None, gt=0, description="characters of the answer to those of the prompt"
+    )
+    max_ratio: float | None = Field(
+        None, gt=0, description="characters of the answer to those of the prompt"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> LengthConfig:
@@ -94,6 +104,8 @@ class LengthConfig(Section):
 
 
 class LabelConfig(Section):
+    """Answers of a classification that are no label."""
+
     known: tuple[str, ...] = Field((), description="all labels; from the gold rows if empty")
 
 
@@ -104,6 +116,8 @@ class ReferenceConfig(Section):
 
 
 class LanguageConfig(Section):
+    """Answers in another language than is expected."""
+
     expected: tuple[str, ...] = Field(
         (), description="ISO 639-1 codes such as en, sw; the prompt's own language if empty"
     )
@@ -122,10 +136,12 @@ class ConsistencyConfig(Section):
 
 
 class JudgeConfig(Section):
+    """A model that scores every answer from 1 to 10."""
+
     teacher: TeacherConfig | None = Field(
         None, description="the section judge, or the ensemble's, if unset"
     )
-    min_score: int = Field(6, ge=1, le=10)
+    min_score: int = Field(6, ge=1, le=10, description="an answer below it is left out")
 
 
 class CurateConfig(Section):

@@ -32,28 +32,34 @@ class LoadConfig(Section):
 class RequireConfig(Section):
     """The gate: least values that the distilled student has to reach; what is unset is free."""
 
-    accuracy: float | None = Field(None, ge=0, le=1)
+    accuracy: float | None = Field(None, ge=0, le=1, description="mean score of the test rows")
     retention: float | None = Field(None, ge=0, description="share of the teacher's accuracy")
-    macro_f1: float | None = Field(None, ge=0, le=1)
+    macro_f1: float | None = Field(
+        None, ge=0, le=1, description="of labels, each label counting the same"
+    )
     agreement: float | None = Field(None, ge=0, le=1, description="with the teacher's answers")
     latency_p95_s: float | None = Field(None, gt=0, description="at most")
     calibration_error: float | None = Field(None, ge=0, le=1, description="ECE, at most")
 
 
 class EvaluateConfig(Section):
+    """Who answers the test rows, what is measured, and what has to be reached."""
+
     arms: tuple[ArmName, ...] = Field(
         DEFAULT_ARMS, description="who is compared; labels counts only where data.labelled is set"
     )
     seeds: int = Field(
         1, ge=1, le=20, description="trainings of the labels, text and distilled arms, with spread"
     )
-    max_rows: int | None = Field(None, ge=1)
-    max_tokens: int = Field(512, ge=1)
-    batch_size: int = Field(64, ge=1)
+    max_rows: int | None = Field(None, ge=1, description="of the test rows at most; all if unset")
+    max_tokens: int = Field(512, ge=1, description="of one answer")
+    batch_size: int = Field(64, ge=1, description="prompts that a local model answers at once")
     labelled_epochs: int | None = Field(
         None, ge=1, description="of the baseline on the gold rows; finetune.epochs if unset"
     )
-    bootstrap: int = Field(2000, ge=100)
+    bootstrap: int = Field(
+        2000, ge=100, description="times that rows are drawn again for an interval"
+    )
     groups: tuple[str, ...] = Field((), description="metadata keys to score by")
     tasks_file: Path | None = Field(None, description="graders of your own: .yaml or .py")
     likelihood: bool = Field(True, description="read the texts: bits per byte and calibration")

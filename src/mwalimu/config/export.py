@@ -26,7 +26,7 @@ DEFAULT_PRECISIONS: Mapping[ExportFormat, Precision] = {
 class TargetConfig(Section):
     """One export: `export/<name>/` of the run folder."""
 
-    to: ExportFormat
+    to: ExportFormat = Field(description="the format")
     scheme: str | None = Field(
         None,
         pattern=r"^\w+$",
@@ -75,9 +75,11 @@ class ExportRequireConfig(Section):
     agreement: float | None = Field(
         None, ge=0, le=1, description="share of answers that are the student's, token by token"
     )
-    size_mib: float | None = Field(None, gt=0)
+    size_mib: float | None = Field(None, gt=0, description="of the files that a device needs")
     memory_mib: float | None = Field(None, gt=0, description="of a process that answers")
-    latency_p95_s: float | None = Field(None, gt=0)
+    latency_p95_s: float | None = Field(
+        None, gt=0, description="of one answer alone, 95th percentile"
+    )
 
 
 class ExportFinishConfig(Section):
@@ -86,13 +88,15 @@ class ExportFinishConfig(Section):
     above: float = Field(
         0.01, ge=0, le=1, description="the drop in accuracy on the validation rows that is too much"
     )
-    epochs: int = Field(1, ge=1)
+    epochs: int = Field(1, ge=1, description="over the rows that were learned")
     learning_rate: float | None = Field(
         None, gt=0, description="a tenth of finetune.learning_rate if unset"
     )
 
 
 class ExportConfig(Section):
+    """The student in other formats, each tried on its own runtime."""
+
     targets: tuple[TargetConfig, ...] = ()
     calibration_rows: int = Field(
         128, ge=1, description="of the training rows, for quantisers that look at data"

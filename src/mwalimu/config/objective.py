@@ -41,9 +41,13 @@ class Schedule(Section):
     that it is wholly sure of (the mean probability it gives to the row's answer).
     """
 
-    start: float = Field(ge=0)
-    end: float = Field(ge=0)
-    shape: Literal["linear", "cosine", "per_sample"] = "linear"
+    start: float = Field(
+        ge=0, description="at the first step, or for a row that the teacher is not sure of"
+    )
+    end: float = Field(ge=0, description="at the last step, or for a row that it is sure of")
+    shape: Literal["linear", "cosine", "per_sample"] = Field(
+        "linear", description="the way from start to end"
+    )
     over: float = Field(1.0, gt=0, le=1, description="the share of the training that it takes")
 
     def at(self, progress: float) -> float:
@@ -67,7 +71,7 @@ def goes_by_row(scheduled: Scheduled) -> bool:
 class PartConfig(Section):
     """One loss of the objective. `beta` is of jsd, `alpha` of the skew divergences."""
 
-    kind: PartKind
+    kind: PartKind = Field(description="of loss: docs/objectives.md has the formulas")
     weight: Scheduled = 1.0
     temperature: Scheduled = 1.0
     square: bool = Field(True, description="times the temperature squared, the gradient too")
@@ -112,9 +116,11 @@ class SignalsConfig(Section):
     draws: int = Field(12, ge=1, le=64, description="of sampled")
     k: int = Field(16, ge=1, le=255, description="of topk: entries at most")
     top_p: float = Field(0.999, gt=0, le=1, description="of topk: mass after which a token is cut")
-    hidden_dtype: Literal["float16", "int8"] = "float16"
+    hidden_dtype: Literal["float16", "int8"] = Field(
+        "float16", description="of hidden: how states are kept"
+    )
     batch_size: int = Field(16, ge=1, description="rows that the teacher scores at once")
-    rows_per_shard: int = Field(2048, ge=1)
+    rows_per_shard: int = Field(2048, ge=1, description="of one file of the cache")
     vocabulary: int | None = Field(
         None, ge=1, description="ids that teacher and student share: found out, not to be set"
     )
@@ -125,8 +131,8 @@ class OnPolicyConfig(Section):
 
     share: Scheduled = Field(0.5, description="of a step's rows whose answer the student writes")
     temperature: float = Field(1.0, ge=0, le=2, description="of the student's answers")
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_tokens: int = Field(256, ge=1)
+    top_p: float = Field(1.0, gt=0, le=1, description="of the student's answers")
+    max_tokens: int = Field(256, ge=1, description="of one of the student's answers")
 
     @model_validator(mode="after")
     def _is_a_share(self) -> OnPolicyConfig:

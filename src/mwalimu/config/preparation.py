@@ -15,15 +15,19 @@ Overlap = Worded[Literal["off", "warn", "drop"]]
 
 
 class BalanceConfig(Section):
-    by: Literal["label", "topic"] = "label"
+    """Large groups of prompts are cut to a size like the others'."""
+
+    by: Literal["label", "topic"] = Field("label", description="what a group of rows has in common")
     most: float = Field(3.0, ge=1, description="rows a group keeps, in median sizes of a group")
 
 
 class SelectConfig(Section):
     """The prompts that teach most, within a budget of rows."""
 
-    rows: int = Field(ge=1)
-    by: Literal["coverage", "loss", "disagreement", "random"] = "coverage"
+    rows: int = Field(ge=1, description="that are kept")
+    by: Literal["coverage", "loss", "disagreement", "random"] = Field(
+        "coverage", description="which: spread over what there is, hard by scores of yours, or any"
+    )
     scores: Path | None = Field(
         None, description='of loss and disagreement: JSONL with {"id", "score"} a row'
     )

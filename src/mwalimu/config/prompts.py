@@ -24,10 +24,10 @@ PROMPT_FILES = ("seeds", "documents", "personas", "template")
 class PromptsConfig(Section):
     """The teacher writes prompts before it answers them, under the same budget and store."""
 
-    method: Method
+    method: Method = Field(description="how prompts are made: docs/prompts.md")
     rows: int = Field(ge=1, description="prompts to be made, at most")
     seeds: Path | None = Field(None, description="a file of prompts, as data.train would be")
-    topics: tuple[str, ...] = ()
+    topics: tuple[str, ...] = Field((), description="what they are about")
     documents: Path | None = Field(None, description="a folder of .txt and .md files")
     personas: Path | None = Field(None, description='one a line, or {"persona": ...} a line')
     rounds: int = Field(40, ge=1, description="at most; of evolve: how often a prompt is rewritten")

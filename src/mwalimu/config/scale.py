@@ -15,7 +15,7 @@ class ScaleConfig(Section):
     With `ray`, `teacher.concurrency` counts for each worker.
     """
 
-    engine: Literal["local", "ray"] = "local"
+    engine: Literal["local", "ray"] = Field("local", description="this process, or a Ray cluster")
     address: str | None = Field(
         None,
         pattern=r"^(auto|[\w.-]+:\d+)$",

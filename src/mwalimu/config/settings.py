@@ -35,15 +35,21 @@ class DataConfig(Section):
     """
 
     train: Path | None = Field(None, description="left out where prompts are made")
-    validation: Path | None = None
-    test: Path | None = None
+    validation: Path | None = Field(
+        None, description="prompts, or rows with gold answers, that tell when to stop"
+    )
+    test: Path | None = Field(
+        None, description="held-out rows with gold answers; without them nothing is evaluated"
+    )
     labelled: Path | None = Field(
         None, description="the few gold rows you have; they train the baseline, never the student"
     )
     traffic: Path | None = Field(
         None, description="folder of 'mwalimu serve --traffic': what was asked is learned too"
     )
-    max_rows: int | None = Field(None, ge=1)
+    max_rows: int | None = Field(
+        None, ge=1, description="of the training rows at most; all if unset"
+    )
     contamination: Contamination = Field(
         "refuse", description="what to do about training rows that ask what a test row asks"
     )
@@ -58,7 +64,9 @@ class DataConfig(Section):
 class EnsembleConfig(Section):
     """Several teachers; `teacher` is the first of them, `others` follow in order."""
 
-    strategy: Literal["vote", "judge", "best", "mix", "fallback", "route"]
+    strategy: Literal["vote", "judge", "best", "mix", "fallback", "route"] = Field(
+        description="who answers, or whose answer is taken: docs/teachers.md"
+    )
     others: tuple[TeacherConfig, ...] = Field((), min_length=1)
     judge: TeacherConfig | None = None
     weights: tuple[float, ...] = Field((), description="of mix: shares, the first teacher first")
@@ -77,14 +85,18 @@ class EnsembleConfig(Section):
 
 
 class GenerateConfig(Section):
+    """How every teacher is asked, and what counts as an answer."""
+
     min_ok: float = Field(1.0, ge=0, le=1, description="accepted share below this is a failure")
-    deduplicate: bool = True
+    deduplicate: bool = Field(True, description="a prompt that was there before is left out")
     samples: int = Field(1, ge=1, le=1000, description="answers a prompt")
     longer_once: float = Field(
         2.0, ge=1, description="a truncated answer is asked once more with so many times the tokens"
     )
-    chain_of_thought: bool = False
-    chain_of_density: bool = False
+    chain_of_thought: bool = Field(False, description="the teacher reasons before it answers")
+    chain_of_density: bool = Field(
+        False, description="of summaries: made denser in rounds, the densest is kept"
+    )
     max_summary_words: int = Field(80, ge=1, description="of a chain of density")
     rationale: Literal["keep", "drop", "mix"] = Field(
         "keep", description="reasoning: a field of its own, nowhere, or in the target"
@@ -100,16 +112,18 @@ class GenerateConfig(Section):
 class BudgetConfig(Section):
     """Hard caps on the teacher's work for one run folder, over all its resumes."""
 
-    usd: float | None = Field(None, gt=0)
-    tokens: int | None = Field(None, ge=1)
+    usd: float | None = Field(
+        None, gt=0, description="dollars for the teachers' answers; no cap if unset"
+    )
+    tokens: int | None = Field(None, ge=1, description="of prompts and answers together")
     requests: int | None = Field(
         None, ge=0, description="of 0 nothing is asked: what was bought before has to do"
     )
 
 
 class Config(Section):
-    task: Task
-    seed: int = Field(0, ge=0)
+    task: Task = Field(description="how answers are asked for and graded; a row may name its own")
+    seed: int = Field(0, ge=0, description="of everything that is drawn")
     data: DataConfig = DataConfig()
     teacher: TeacherConfig
     student: StudentConfig

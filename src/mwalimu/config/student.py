@@ -20,7 +20,9 @@ class PruneConfig(Section):
     `layers` is a number, or the layers themselves, from 0.
     """
 
-    layers: int | tuple[int, ...] | None = None
+    layers: int | tuple[int, ...] | None = Field(
+        None, description="how many stay, or which, from 0"
+    )
     layers_by: Literal["spread", "influence"] = Field(
         "spread", description="which so many layers: even steps, or those that change states most"
     )
@@ -71,12 +73,18 @@ class StudentConfig(Section):
     frozen base of an adapter, whose settings begin with `lora_`.
     """
 
-    model: str
+    model: str = Field(description="a name of the registry, a folder or a hub id")
     prune: PruneConfig | None = None
-    method: Literal["full", "lora", "dora", "rslora", "qlora"] = "lora"
-    lora_rank: int = Field(16, ge=1)
-    lora_alpha: int = Field(32, ge=1)
-    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    method: Literal["full", "lora", "dora", "rslora", "qlora"] = Field(
+        "lora", description="all weights learn, or which adapter does"
+    )
+    lora_rank: int = Field(16, ge=1, description="of the adapter's two factors")
+    lora_alpha: int = Field(
+        32, ge=1, description="an adapter counts alpha / rank times; rslora: / sqrt(rank)"
+    )
+    lora_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of the adapter's inputs that is dropped in training"
+    )
     lora_targets: tuple[str, ...] = Field(
         (), description="the matrices that are adapted, such as [q_proj, v_proj]; all if empty"
     )
@@ -95,8 +103,13 @@ class StudentConfig(Section):
     max_length: int | None = Field(
         None, ge=8, description="tokens of a row; 2048, or the student's context if that is less"
     )
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    trust_remote_code: bool = False
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="of the weights; auto: bfloat16 for a frozen base on a GPU, else float32",
+    )
+    trust_remote_code: bool = Field(
+        False, description="run code that comes with the model; it runs as you"
+    )
 
     @property
     def adapts(self) -> bool:

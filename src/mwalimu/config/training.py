@@ -36,9 +36,11 @@ class MixtureConfig(Section):
 
 
 class FinetuneConfig(Section):
-    learning_rate: float = Field(2e-5, gt=0)
+    """How the student is trained."""
+
+    learning_rate: float = Field(2e-5, gt=0, description="at its height, after the warm-up")
     batch_size: int = Field(8, ge=1, description="rows of one forward pass")
-    accumulation: int = Field(1, ge=1)
+    accumulation: int = Field(1, ge=1, description="forward passes of one optimiser step")
     tokens_per_pass: int | None = Field(
         None,
         ge=1,
@@ -51,12 +53,16 @@ class FinetuneConfig(Section):
         "auto", description="less memory for a third more time: only if it would not fit"
     )
     compile: bool = Field(False, description="compile the layers, which takes minutes")
-    optimiser: Literal["adamw", "adamw_8bit"] = "adamw"
-    epochs: int = Field(3, ge=1)
-    warmup_ratio: float = Field(0.05, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
+    optimiser: Literal["adamw", "adamw_8bit"] = Field(
+        "adamw", description="adamw_8bit keeps moments in 8 bits"
+    )
+    epochs: int = Field(3, ge=1, description="times that every row is learned, at most")
+    warmup_ratio: float = Field(
+        0.05, ge=0, lt=1, description="share of the steps in which the rate rises"
+    )
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's, of matrices")
     adam_beta2: float = Field(0.999, gt=0, lt=1, description="lower for models from scratch")
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, description="longer gradients are cut to it")
     mixture: MixtureConfig | None = Field(
         None,
         description="of groups of rows; an epoch has as many rows without it",

@@ -17,10 +17,10 @@ MAY_CHANGE = ("prepare", "generate", "ensemble", "curate", "signals", "finetune"
 class RangeConfig(Section):
     """Numbers from `low` to `high`, both included; whole ones if both ends and the step are."""
 
-    low: int | float
-    high: int | float
+    low: int | float = Field(description="the least")
+    high: int | float = Field(description="the most")
     log: bool = Field(False, description="draw evenly by ratio")
-    step: int | float | None = Field(None, gt=0)
+    step: int | float | None = Field(None, gt=0, description="between two values that may be drawn")
 
     @model_validator(mode="after")
     def _is_a_range(self) -> RangeConfig:
@@ -40,8 +40,12 @@ class RangeConfig(Section):
 class MixConfig(Section):
     """Of finetune.objective: one divergence from the teacher beside the answers as text."""
 
-    divergences: tuple[Divergence, ...] = Field(("forward_kl", "reverse_kl", "jsd"), min_length=1)
-    temperatures: tuple[float, ...] = Field((1.0,), min_length=1)
+    divergences: tuple[Divergence, ...] = Field(
+        ("forward_kl", "reverse_kl", "jsd"), min_length=1, description="of which one is drawn"
+    )
+    temperatures: tuple[float, ...] = Field(
+        (1.0,), min_length=1, description="of which one is drawn"
+    )
     schedules: tuple[TemperatureSchedule, ...] = Field(
         ("constant",), min_length=1, description="how a temperature other than 1 comes down to 1"
     )
@@ -60,10 +64,10 @@ class MixConfig(Section):
 class MixtureRangeConfig(Section):
     """Of finetune.mixture: the weight of each group beside the first one, whose weight is 1."""
 
-    groups: tuple[str, ...] = Field(min_length=2)
-    by: str = "task"
-    low: float = Field(0.5, gt=0)
-    high: float = Field(2.0, gt=0)
+    groups: tuple[str, ...] = Field(min_length=2, description="of rows; the first has weight 1")
+    by: str = Field("task", description="task, or a key of the rows' metadata")
+    low: float = Field(0.5, gt=0, description="least weight")
+    high: float = Field(2.0, gt=0, description="greatest weight")
 
     @model_validator(mode="after")
     def _is_a_range(self) -> MixtureRangeConfig:
@@ -85,7 +89,11 @@ class TuneConfig(Section):
     """How the recipe is searched; no stage of the job itself reads any of it."""
 
     budget: str | None = Field(None, description="2h, 30m, 20usd, 50trials, or several by comma")
-    objectives: tuple[ObjectiveName, ...] = Field(("quality",), min_length=1)
+    objectives: tuple[ObjectiveName, ...] = Field(
+        ("quality",),
+        min_length=1,
+        description="what a trial is judged by; of several a front is sought",
+    )
     space: dict[str, Dimension] = Field(
         {}, description="key of the config -> choices, a range or a mix; a usual one if empty"
     )
@@ -95,13 +103,13 @@ class TuneConfig(Section):
     choose: Literal["best", "smallest"] = Field(
         "best", description="smallest: the smallest student within noise of the best one"
     )
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Literal["tpe", "random"] = Field("tpe", description="how trials are drawn")
     pruner: Literal["asha", "none"] = Field(
         "asha", description="asha ends trials early that are behind; of one objective only"
     )
     reduction: int = Field(3, ge=2, description="of asha: one in so many goes on at each rung")
     warm_up: int = Field(6, ge=1, description="of tpe: trials drawn at random before it models")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of the draws")
     parallel: int = Field(1, ge=1, description="trials at the same time")
 
     @field_validator("space")
