@@ -29,7 +29,7 @@ Note = Callable[[str, int, int, str], None]
 
 WARM_UP = 3
 CLIENTS = 8
-LADDER = (1, 2, 4, 8, 16, 32)
+LADDER = (1, 2, 4, 8, 16)
 P95_FACTOR = 2.0
 """The bound that all have to keep: so many times the first arm's 95th percentile, asked alone."""
 

@@ -13,6 +13,8 @@ import argparse
 import json
 import os
 import platform
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ PAIR = (TEACHER, STUDENT_INT4)
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are ended too
     given = _arguments()
     out: Path = given.out
     with live_progress() as note:

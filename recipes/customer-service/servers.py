@@ -54,6 +54,7 @@ class Server:
                 stdout=handle,
                 stderr=subprocess.STDOUT,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C ends it through `__exit__`, once, in order
             )
         try:
             self._wait_until_healthy()
