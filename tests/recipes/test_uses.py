@@ -46,6 +46,8 @@ def test_its_rows_are_valid_and_it_is_listed(name: str, tmp_path: Path) -> None:
     for split, path in data_files(job).items():
         found = api.validate_data(path, task=config.task)
         assert found.rows >= 2 and not found.problems, split
+        tasks = set(api.inspect_data(path, task=config.task).tasks)
+        assert tasks == ({config.task} if config.evaluate.tasks_file is None else {"risk_note"})
     top = name.partition("/")[0]
     listed = (RECIPES / "README.md").read_text(encoding="utf-8")
     own = (RECIPES / top / "README.md").read_text(encoding="utf-8")
