@@ -28,7 +28,7 @@ Chats = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Material:
-    """Chats for teacher and student, and the job's own files where they are not the recipe's."""
+    """Chats for teacher and student, and the job's section `data` where it is not the recipe's."""
 
     lessons: Chats
     held_out: Chats
@@ -73,6 +73,7 @@ def of_set(folder: Path, task: str, out: Path) -> Material:
         "test": rows["test"][: REAL["test"]],
     }
     data = {name: str(_write(out / f"{name}.jsonl", chats)) for name, chats in files.items()}
+    data["contamination"] = "drop"  # public sets repeat a row now and then, also of their test rows
     pages = [page(row["id"], row["messages"][-2]["content"]) for row in asked]
     epochs, vocabulary = AMOUNTS["lesson_epochs"], AMOUNTS["vocabulary"]
     return Material(lessons, files["validation"], pages, epochs, vocabulary, data)

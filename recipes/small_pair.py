@@ -95,8 +95,6 @@ def small_job(asked: Config, folder: Path, data: dict[str, str], pair: dict[str,
         "evaluate.max_tokens": longest,
         "evaluate.batch_size": 128,
         "evaluate.labelled_epochs": LABELLED_EPOCHS,
-        # Public sets repeat a row now and then, also of their test rows.
-        "data.contamination": "drop",
     } | {f"data.{name}": path for name, path in data.items()}
     overrides = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
     return load_config(folder / "distill.yaml", overrides)
