@@ -20,7 +20,8 @@ from mwalimu.teachers.fake import FakeTeacher
 from tests.recipes.folders import FOLDERS, WORLDS, copied, data_files, gold_script, shrunk
 from tests.tiny import make_tiny_model
 
-TOLERATED = 6.0  # points, of the expected numbers on another machine
+# Points by which another machine may differ; what few rows teach depends on little things.
+TOLERATED, OF_FEW_LABELS = 6.0, 15.0
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +109,8 @@ def test_the_small_pair_does_as_its_readme_says(
     expected = said(name)
     assert expected.keys() == found.keys()
     for arm, points in expected.items():
-        assert abs(found[arm] - points) <= TOLERATED, (arm, found[arm], points)
+        tolerated = OF_FEW_LABELS if arm == "student-labels" else TOLERATED
+        assert abs(found[arm] - points) <= tolerated, (arm, found[arm], points)
     assert found["student-labels"] + TOLERATED < found["student-distilled"]
 
 
