@@ -1,9 +1,10 @@
 """A recipe's own job with a small pair: what its README expects, measured again on this machine.
 
     python -m recipes.small_pair content-moderation --out FOLDER
+    python -m recipes.small_pair formats/nli --data FOLDER --out FOLDER
 
-A teacher is trained from random weights on gold rows of the recipe's world (`make_data.py`: none of
-them is asked or tested), and a student reads posts, clauses or notes without their answers, as a
+A teacher is trained from random weights on gold rows (of the recipe's generated world, or of a
+folder of real ones: `material.py`), and a student reads questions without their answers, as a
 pretrained model has read much before. From there it is the recipe's distill.yaml, with these two in
 place of the real pair, from its prompts to its report. Run again, it goes on where it stopped.
 """
@@ -14,28 +15,25 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
-from recipes.make_data import RECIPES, draw_rows, load_world
+from recipes.make_data import RECIPES
+from recipes.material import Chats, Material, of_set, of_world
 from rich.console import Console
 
 from mwalimu import api
 from mwalimu.config import Config, FinetuneConfig, StudentConfig, load_config
+from mwalimu.errors import ConfigError, MwalimuError
 from mwalimu.finetune.finetune import train_student
 from mwalimu.progress import live_progress
 from mwalimu.quickstart.tokenizer import train_tokenizer
 from mwalimu.report import render_table
-from mwalimu.run import atomic_writer
 
 CONTEXT, MAX_ANSWER = 192, 64
 Shape = tuple[int, int, int, int]
 """Hidden size, intermediate size, layers, heads."""
 SHAPES: dict[str, Shape] = {"teacher": (80, 208, 3, 4), "student": (40, 104, 2, 4)}
-AMOUNTS = {"lessons": 4000, "lesson_epochs": 2, "pages": 2500, "prompts": 0, "vocabulary": 1024}
-"""Gold rows of the teacher; rows that the student reads without their answers; prompts beside those
-of the recipe. A world's `SMALL` says where it takes more."""
 TEACHING = FinetuneConfig(learning_rate=4e-3, batch_size=32, weight_decay=0.1, adam_beta2=0.98)
 READING = FinetuneConfig(
     learning_rate=5e-3, batch_size=32, epochs=1, weight_decay=0.1, adam_beta2=0.98
@@ -51,34 +49,40 @@ LEARNING = {
 # The baseline has few rows: as many steps as it can use.
 LABELLED_EPOCHS = 40
 
-Rows = list[dict[str, Any]]
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("recipe", help="name of a folder here with a world.py")
+    parser.add_argument("recipe", help="folder here, with a world.py or else with --data")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="real rows: train, validation and test.jsonl")
     parser.add_argument("--threads", type=int, default=1, help="more end in other weights")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    folder = RECIPES / arguments.recipe
-    world = load_world(folder)
-    with live_progress() as progress:
-        pair = make_pair(world, arguments.out, progress)
-        config = small_job(folder / "distill.yaml", world, arguments.out, pair)
-        store = arguments.out / "answers"
-        summary = api.run(config, arguments.out / "run", store=store, progress=progress)
+    try:
+        summary = run(RECIPES / arguments.recipe, arguments.data, arguments.out)
+    except MwalimuError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     Console().print(render_table(summary))
     return 0
 
 
-def amount(world: ModuleType, name: str) -> int:
-    return int((AMOUNTS | getattr(world, "SMALL", {}))[name])
+def run(folder: Path, data: Path | None, out: Path) -> dict[str, Any]:
+    """The scores. Raises ConfigError where the recipe has no world and no `data` are given."""
+    asked = load_config(folder / "distill.yaml")
+    if data is not None:
+        material = of_set(data, asked.task, out)
+    elif (folder / "world.py").is_file() and asked.data.train is not None:
+        material = of_world(folder, asked.data.train, out)
+    else:
+        raise ConfigError("has no world.py", where=str(folder), fix="name real rows with --data")
+    with live_progress() as progress:
+        config = small_job(asked, folder, material.data, make_pair(material, out, progress))
+        return api.run(config, out / "run", store=out / "answers", progress=progress)
 
 
-def small_job(path: Path, world: ModuleType, out: Path, pair: dict[str, Path]) -> Config:
+def small_job(asked: Config, folder: Path, data: dict[str, str], pair: dict[str, Path]) -> Config:
     """The recipe's config, but for the models and how so small a student is trained."""
-    asked = load_config(path)
     longest = min(asked.teacher.max_tokens, MAX_ANSWER)
     teacher = {"model": str(pair["teacher"].resolve()), "max_tokens": longest}
     student = {"model": str(pair["student"].resolve()), "method": "full", "max_length": CONTEXT}
@@ -91,64 +95,29 @@ def small_job(path: Path, world: ModuleType, out: Path, pair: dict[str, Path]) -
         "evaluate.max_tokens": longest,
         "evaluate.batch_size": 128,
         "evaluate.labelled_epochs": LABELLED_EPOCHS,
-    }
-    if more := amount(world, "prompts"):
-        assert asked.data.train is not None
-        changes["data.train"] = str(write_prompts(asked.data.train, world, more, out).resolve())
-    return load_config(path, [f"{key}={json.dumps(value)}" for key, value in changes.items()])
+    } | {f"data.{name}": path for name, path in data.items()}
+    overrides = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+    return load_config(folder / "distill.yaml", overrides)
 
 
-def write_prompts(own: Path, world: ModuleType, more: int, out: Path) -> Path:
-    """The recipe's prompts, and more of their side of the world."""
-    path = out / "prompts.jsonl"
-    asked = {json.loads(line)["prompt"] for line in own.read_text(encoding="utf-8").splitlines()}
-    with atomic_writer(path) as handle:
-        handle.write(own.read_bytes())
-        for row in draw_rows(world, "train", more, seed=2):
-            if row["prompt"] not in asked:
-                row = row | {"id": f"more-{row['id']}"}
-                del row["completion"]
-                handle.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    return path
-
-
-def make_pair(world: ModuleType, out: Path, progress: Any) -> dict[str, Path]:
-    """Folders of a teacher that knows the world's answers, and of a student that does not."""
-    lessons = [lesson(row) for row in draw_rows(world, "teacher", amount(world, "lessons"))]
-    held_out = draw_rows(world, "validation", world.SIZES["validation"])
-    pages = [page(row) for row in draw_rows(world, "train", amount(world, "pages"), seed=1)]
-    write_architectures(out, lessons, amount(world, "vocabulary"))
-    epochs = amount(world, "lesson_epochs")
+def make_pair(material: Material, out: Path, progress: Any) -> dict[str, Path]:
+    """Folders of a teacher that has learned the lessons, and of a student that has not."""
+    write_architectures(out, material)
+    epochs = material.lesson_epochs
     teaching = TEACHING.model_copy(update={"epochs": epochs, "patience": epochs})
-    validation = [lesson(row) for row in held_out]
+    lessons, held_out = material.lessons, material.held_out
     return {
-        "teacher": train(out, "teacher", teaching, lessons, validation, progress),
-        "student": train(out, "student", READING, pages, None, progress),
+        "teacher": train(out, "teacher", teaching, lessons, held_out, progress),
+        "student": train(out, "student", READING, material.pages, None, progress),
     }
 
 
-def lesson(row: dict[str, Any]) -> dict[str, Any]:
-    """The row as the trainer takes it."""
-    return _chat(row["id"], row["prompt"], row["completion"], row["system"])
-
-
-def page(row: dict[str, Any]) -> dict[str, Any]:
-    """A row to read: its text is what is learned, and its answer is not there."""
-    return _chat(row["id"], "Read.", row["prompt"])
-
-
-def _chat(name: str, asked: str, said: str, system: str = "") -> dict[str, Any]:
-    turns = [("system", system)] if system else []
-    turns += [("user", asked), ("assistant", said)]
-    return {"id": name, "messages": [{"role": role, "content": text} for role, text in turns]}
-
-
-def write_architectures(out: Path, rows: Rows, vocabulary: int) -> None:
-    """Models without weights, with a tokenizer trained on these rows."""
+def write_architectures(out: Path, material: Material) -> None:
+    """Models without weights, with a tokenizer trained on the lessons."""
     from transformers import LlamaConfig
 
-    texts = (turn["content"] for row in rows for turn in row["messages"])
-    tokenizer = train_tokenizer(texts, context=CONTEXT, vocabulary=vocabulary)
+    texts = (turn["content"] for row in material.lessons for turn in row["messages"])
+    tokenizer = train_tokenizer(texts, context=CONTEXT, vocabulary=material.vocabulary)
     for name, (hidden, intermediate, layers, heads) in SHAPES.items():
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -174,8 +143,8 @@ def train(
     out: Path,
     name: str,
     settings: FinetuneConfig,
-    rows: Rows,
-    validation: Rows | None,
+    rows: Chats,
+    validation: Chats | None,
     progress: Any,
 ) -> Path:
     folder = out / f"{name}-trained"

@@ -18,7 +18,7 @@ TASK = "risk_note"
 SIZES = {"train": 400, "labelled": 48, "validation": 60, "test": 240}
 LEVELS = ("low", "medium", "high")
 FIGURES = range(10, 100)
-SMALL = {"lessons": 6000, "lesson_epochs": 4}
+SMALL = {"lessons": 6000, "lesson_epochs": 4, "prompts": 2400}
 
 
 class Risk(NamedTuple):

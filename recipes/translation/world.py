@@ -16,7 +16,7 @@ SYSTEM = (
 SIZES = {"train": 600, "labelled": 60, "validation": 60, "test": 240}
 # Two languages are more to learn than a few labels: what the small pair has of it, and in small
 # pieces of words, since Swahili puts its verbs together.
-SMALL = {"lessons": 8000, "lesson_epochs": 6, "prompts": 4000, "vocabulary": 420}
+SMALL = {"lessons": 8000, "lesson_epochs": 3, "prompts": 2000, "vocabulary": 420}
 
 
 class Subject(NamedTuple):

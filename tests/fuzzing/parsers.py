@@ -47,6 +47,20 @@ def _rows(data: bytes, folder: Path) -> object:
     return list(open_source(path).records())
 
 
+def _document(data: bytes, folder: Path) -> object:
+    path = folder / "rows.json"
+    path.write_bytes(data)
+    return list(open_source(path).records())
+
+
+def _documents(_: Path) -> list[bytes]:
+    asked = {"id": "1", "question": "w?", "answers": [{"text": "b", "answer_start": 2}]}
+    paragraph = {"context": "a b", "qas": [asked, asked | {"id": "2", "is_impossible": True}]}
+    squad = {"version": "2.0", "data": [{"title": "t", "paragraphs": [paragraph]}]}
+    chats = [{"conversations": [{"from": "human", "value": "a"}]}]
+    return [json.dumps(one, indent=at).encode() for one in (squad, chats) for at in (None, 1)]
+
+
 def _rows_corpus(_: Path) -> list[bytes]:
     rows: list[dict[str, Any]] = [
         {"id": "a", "messages": [{"role": "user", "content": "hi"}]},
@@ -57,6 +71,11 @@ def _rows_corpus(_: Path) -> list[bytes]:
         {"messages": [{"role": "user", "content": "w"}], "tools": [{"type": "function"}]},
         {"schemaVersion": "bedrock-conversation-2024", "messages": []},
         {"custom_id": "1", "response": {"status_code": 200, "body": {"choices": []}}},
+        {"premise": "a", "hypothesis": "b", "label": 1},
+        {"sentence1": "a", "sentence2": "b", "gold_label": "-", "pairID": "1"},
+        {"context": "a b", "question": "w?", "answers": {"text": ["b"], "answer_start": [2]}},
+        {"question": "1 + 1?", "answer": "<<1+1=2>>\n#### 2"},
+        {"article": "a", "highlights": "b", "id": "1"},
     ]
     lines = [json.dumps(row).encode() for row in rows]
     return [*lines, b"\n".join(lines), b'{"prompt": "caf\\u00e9"}\r\n\r\n']
@@ -174,6 +193,7 @@ UNREADABLE = (ValueError, KeyError, TypeError, IndexError)  # as `Wire.parse` sa
 
 PARSERS = {
     "rows": Parser(_rows, _rows_corpus, share=0.5),
+    "document": Parser(_document, _documents, share=0.25),
     "config": Parser(_config, _config_corpus, share=0.01),
     "openai answer": Parser(_answer(OpenAIChat()), _answers_of("openai"), UNREADABLE, 3.0),
     "anthropic answer": Parser(

@@ -39,19 +39,11 @@ WORLDS = [
 def copied(name: str, to: Path) -> Path:
     """The folder as a user has it who followed its README: converted where its rows are others'."""
     job = Path(shutil.copytree(RECIPES / name, to / "job"))
-    if (job / "public").is_dir():
-        for split in ("train", "test"):
-            (public,) = [
-                path
-                for path in (job / "public").iterdir()
-                if path.stem.split("-")[0] == {"test": _held_out(job)}.get(split, split)
-            ]
-            api.convert_data(public, job / f"{split}.jsonl", to="mwalimu")
+    task = load_config(job / "distill.yaml").task
+    for public in (job / "public").glob("*"):
+        split = "train" if public.name.startswith("train") else "test"  # SQuAD calls it dev
+        api.convert_data(public, job / f"{split}.jsonl", to="mwalimu", task=task)
     return job
-
-
-def _held_out(job: Path) -> str:
-    return "dev" if any((job / "public").glob("dev*")) else "test"
 
 
 def data_files(job: Path) -> dict[str, Path]:

@@ -20,7 +20,8 @@ from mwalimu.teachers.fake import FakeTeacher
 from tests.recipes.folders import FOLDERS, WORLDS, copied, data_files, gold_script, shrunk
 from tests.tiny import make_tiny_model
 
-TOLERATED = 6.0  # points, of the expected numbers on another machine
+# Points by which another machine may differ; what few rows teach depends on little things.
+TOLERATED, OF_FEW_LABELS = 6.0, 15.0
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +47,8 @@ def test_its_rows_are_valid_and_it_is_listed(name: str, tmp_path: Path) -> None:
     for split, path in data_files(job).items():
         found = api.validate_data(path, task=config.task)
         assert found.rows >= 2 and not found.problems, split
+        tasks = set(api.inspect_data(path, task=config.task).tasks)
+        assert tasks == ({config.task} if config.evaluate.tasks_file is None else {"risk_note"})
     top = name.partition("/")[0]
     listed = (RECIPES / "README.md").read_text(encoding="utf-8")
     own = (RECIPES / top / "README.md").read_text(encoding="utf-8")
@@ -106,7 +109,8 @@ def test_the_small_pair_does_as_its_readme_says(
     expected = said(name)
     assert expected.keys() == found.keys()
     for arm, points in expected.items():
-        assert abs(found[arm] - points) <= TOLERATED, (arm, found[arm], points)
+        tolerated = OF_FEW_LABELS if arm == "student-labels" else TOLERATED
+        assert abs(found[arm] - points) <= tolerated, (arm, found[arm], points)
     assert found["student-labels"] + TOLERATED < found["student-distilled"]
 
 

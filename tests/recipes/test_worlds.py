@@ -46,7 +46,8 @@ def test_no_test_row_is_a_lesson_or_a_prompt(name: str) -> None:
 
 def cores_of(name: str) -> dict[str, str]:
     """Question -> its core, of whatever the files' own draws met; each has one core, one answer."""
-    world, found = load_world(RECIPES / name), {}
+    world = load_world(RECIPES / name)
+    found: dict[str, tuple[str, str]] = {}
     for side in ("test", "train"):
         dice, asked = random.Random(f"{side} 0"), {row["prompt"] for row in rows(name, side)}
         while asked - found.keys():
