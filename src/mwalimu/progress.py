@@ -12,11 +12,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 Callback = Callable[[str, int, int, str], None]
 LINE_EVERY_S = 5.0
@@ -28,26 +30,37 @@ def live_progress() -> Iterator[Callback]:
     if not sys.stderr.isatty():
         yield _Lines()
         return
-    columns = (
-        TextColumn("{task.description:<26}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*_columns(), console=Console(stderr=True), expand=True) as bars:
         yield _Bars(bars)
 
 
+def _columns() -> tuple[ProgressColumn, ...]:
+    """On a narrow terminal the note is cut, never the numbers."""
+
+    def wide(width: int) -> Column:
+        return Column(width=width, no_wrap=True)
+
+    note = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    return (
+        TextColumn("{task.description}", table_column=wide(26)),
+        BarColumn(bar_width=12, table_column=wide(12)),
+        MofNCompleteColumn(table_column=wide(13)),
+        TimeElapsedColumn(table_column=wide(7)),
+        TextColumn("left", table_column=wide(4)),
+        TimeRemainingColumn(table_column=wide(7)),
+        TextColumn("{task.fields[note]}", table_column=note),
+    )
+
+
 class _Bars:
+    """A stage that is done when it is first told of is a line, not a bar."""
+
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
         self.tasks: dict[str, TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        if not total:
+        if not total or (done == total and stage not in self.tasks):
             self.bars.console.print(f"{stage}: {note}", markup=False, highlight=False)
             return
         if stage not in self.tasks:
