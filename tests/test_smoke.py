@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from benchmarks import smoke
 
 # Started by another script, or not to be started at all.
