@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+from itertools import groupby
 from pathlib import Path
 
 import pyte
@@ -67,13 +68,18 @@ def last_screen(stream: bytes) -> list[Text]:
 
 
 def _line(screen: pyte.Screen, row: int) -> Text:
-    line = Text()
-    for column in range(COLUMNS):
-        cell = screen.buffer[row][column]
-        colour = f"#{cell.fg}" if re.fullmatch(r"[0-9a-f]{6}", cell.fg) else _name(cell.fg)
-        line.append(cell.data, style=f"{'bold ' if cell.bold else ''}{colour}")
+    cells = [screen.buffer[row][column] for column in range(COLUMNS)]
+    runs = groupby(cells, key=_style)
+    line = Text.assemble(*(("".join(cell.data for cell in run), style) for style, run in runs))
     line.rstrip()
     return line
+
+
+def _style(cell: pyte.screens.Char) -> str:
+    if not cell.data.strip():
+        return ""
+    colour = f"#{cell.fg}" if re.fullmatch(r"[0-9a-f]{6}", cell.fg) else _name(cell.fg)
+    return f"bold {colour}" if cell.bold else colour
 
 
 def _name(colour: str) -> str:
