@@ -1,9 +1,9 @@
 """How fast the job service answers, and what open event streams cost.
 
-    python benchmarks/service/answers.py [--jobs 1000] [--streams 200]
+    python benchmarks/service/answers.py [--jobs 1000] [--streams 200] [--asked 100]
 
 The server is a process of its own over a socket on loopback; the workspace holds `--jobs` jobs of
-which one in ten has a whole run folder. Every page is asked 100 times on one connection. Then
+which one in ten has a whole run folder. Every page is asked `--asked` times on one connection. Then
 `--streams` event streams are opened by another process, and the seconds from the commit of an
 event to its arrival at each of them are told, with the server's memory before and after.
 """
@@ -31,7 +31,6 @@ from tests.jobs.service import running
 from mwalimu.config import build_config
 from mwalimu.jobs.records import Role
 
-ASKED = 100
 EVENTS = 50
 PAGES = (
     *(
@@ -89,7 +88,7 @@ def memory() -> float:
         return int(handle.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def pages(facts: dict[str, Any]) -> list[tuple[str, float, float, int]]:
+def pages(facts: dict[str, Any], asked: int) -> list[tuple[str, float, float, int]]:
     """(page, median, 95th percentile in ms, bytes)."""
     names = {"job": "job-00000", "other": "job-00010"} | facts
     headers = {"Authorization": f"Bearer {facts['token']}"}
@@ -97,7 +96,7 @@ def pages(facts: dict[str, Any]) -> list[tuple[str, float, float, int]]:
     with httpx2.Client(base_url=facts["url"], headers=headers, timeout=60) as client:
         for page in PAGES:
             path, times, size = page.format(**names), [], 0
-            for _ in range(ASKED):
+            for _ in range(asked):
                 begun = time.perf_counter()
                 answer = client.get(path)
                 times.append((time.perf_counter() - begun) * 1000)
@@ -172,6 +171,7 @@ def asked(pipe: Connection, order: Any) -> Any:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--asked", type=int, default=100, help="times, each page")
     parser.add_argument("--streams", type=int, default=200)
     given = parser.parse_args(arguments)
     multiprocessing.set_start_method("spawn")
@@ -180,9 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server = multiprocessing.Process(target=serve, args=(folder, given.jobs, theirs))
         server.start()
         facts = ours.recv()
-        print(f"{given.jobs} jobs in the store, {ASKED} requests a page")
+        print(f"{given.jobs} jobs in the store, {given.asked} requests a page")
         print(f"{'page':42} {'median ms':>10} {'p95 ms':>8} {'KiB':>8}")
-        for page, median, high, size in pages(facts):
+        for page, median, high, size in pages(facts, given.asked):
             print(f"{page:42} {median:10.1f} {high:8.1f} {size / 1024:8.1f}", flush=True)
         streamed(facts, given.streams, ours)
         ours.send("end")

@@ -31,26 +31,39 @@ def live_progress() -> Iterator[Progress]:
     from rich import progress as drawn
     from rich.console import Console
 
-    columns = (
-        drawn.TextColumn("{task.description:<26}"),
-        drawn.BarColumn(bar_width=30),
-        drawn.MofNCompleteColumn(),
-        drawn.TimeElapsedColumn(),
-        drawn.TextColumn("left"),
-        drawn.TimeRemainingColumn(),
-        drawn.TextColumn("{task.fields[note]}"),
-    )
-    with drawn.Progress(*columns, console=Console(stderr=True)) as bars:
+    with drawn.Progress(*_columns(), console=Console(stderr=True), expand=True) as bars:
         yield _Bars(bars)
 
 
+def _columns() -> tuple[rich.progress.ProgressColumn, ...]:
+    """On a narrow terminal the note is cut, never the numbers."""
+    from rich import progress as drawn
+    from rich.table import Column
+
+    def wide(width: int) -> Column:
+        return Column(width=width, no_wrap=True)
+
+    note = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    return (
+        drawn.TextColumn("{task.description}", table_column=wide(26)),
+        drawn.BarColumn(bar_width=12, table_column=wide(12)),
+        drawn.MofNCompleteColumn(table_column=wide(13)),
+        drawn.TimeElapsedColumn(table_column=wide(7)),
+        drawn.TextColumn("left", table_column=wide(4)),
+        drawn.TimeRemainingColumn(table_column=wide(7)),
+        drawn.TextColumn("{task.fields[note]}", table_column=note),
+    )
+
+
 class _Bars:
+    """A stage that is done when it is first told of is a line, not a bar."""
+
     def __init__(self, bars: rich.progress.Progress) -> None:
         self.bars = bars
         self.tasks: dict[str, rich.progress.TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        if not total:
+        if not total or (done == total and stage not in self.tasks):
             self.bars.console.print(f"{stage}: {note}", markup=False, highlight=False)
             return
         if stage not in self.tasks:

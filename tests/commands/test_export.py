@@ -103,7 +103,7 @@ def test_wrong_options_are_told_in_one_line(tmp_path: Path) -> None:
     for arguments, code, told in (
         ((), 2, "names no run folder"),
         (("nowhere",), 8, "nowhere: is no run folder"),
-        (("nowhere", "--to", "tflite"), 2, "--to: Input should be 'safetensors', 'onnx'"),
+        (("nowhere", "--to", "tflite"), 2, "--to: 'tflite' should be 'safetensors', 'onnx'"),
         (("nowhere", "--max-size", "big"), 2, "'big' is no amount of memory"),
         (("nowhere", "--max-latency", "fast"), 2, "--max-latency: 'fast' is no time"),
         (("--verify", "nowhere"), 8, "is no whole export"),

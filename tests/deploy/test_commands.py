@@ -30,7 +30,7 @@ def test_each_command_is_understood(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["finetune"], ["finetune", "c", "--nodes", "2"], ["teach"], ["data", "weigh", "x"]]
+    "words", [["serve"], ["finetune", "c", "--nodes", "2"], ["teach"], ["data", "weigh", "x"]]
 )
 def test_what_is_no_command_would_be_noticed(words: list[str]) -> None:
     with pytest.raises(Exception, match=r"(?i)missing|no such"):

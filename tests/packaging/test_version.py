@@ -33,10 +33,3 @@ def test_the_citation_names_it() -> None:
     assert {"title", "message", "authors", "license", "abstract"} <= set(citation)
     assert str(citation["version"]) == mwalimu.__version__
     assert citation["license"] == "Apache-2.0"
-
-
-def test_the_extra_all_holds_only_what_other_extras_hold() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    others = {one for name, held in extras.items() if name not in ("all", "dev") for one in held}
-    assert set(extras["all"]) <= others

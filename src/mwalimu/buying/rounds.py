@@ -43,7 +43,8 @@ def buy(pipeline: Pipeline, *, why_no_round: Callable[[], str] = str) -> Pipelin
         BudgetReached: not even one row of round 0 fits the budget.
     """
     if pipeline.asked.active is None:
-        raise ConfigError("is not set", where="active", fix="see docs/buying.md")
+        fix = "add 'active: {}' to distill.yaml; docs/buying.md has its settings"
+        raise ConfigError("is not set", where="active", fix=fix)
     if pipeline.asked.prompts is not None:
         pipeline.synthesise()
     return _Rounds(pipeline, pipeline.asked.active, Book(pipeline.run), why_no_round).finished()

@@ -89,7 +89,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "status": ("mwalimu status runs/my-job",),
     "completion": (
         "mwalimu completion bash >> ~/.bashrc",
-        "mwalimu completion zsh > ~/.zfunc/_mwalimu",
+        "mwalimu completion zsh >> ~/.zshrc",
         "mwalimu completion fish > ~/.config/fish/completions/mwalimu.fish",
     ),
     "jobs": ("mwalimu jobs submit my-job/distill.yaml --wait",),

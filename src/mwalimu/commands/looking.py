@@ -46,9 +46,8 @@ def models(
         typer.echo(display.as_json(found))
     elif not found:
         near = nearest_names(" ".join(words or []), catalogue().index)
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise ConfigError(
-            "no model fits", where="models", fix=f"{meant}list all with 'mwalimu models'"
+            "no model fits", where="models", fix=f"{_meant(near)}list all with 'mwalimu models'"
         )
     elif len(found) == 1:
         typer.echo("\n".join(display.details(found[0])))
@@ -61,15 +60,24 @@ def _show_students(words: list[str], as_json: bool) -> None:
 
     from mwalimu.errors import ConfigError
     from mwalimu.registry import display, search_students
+    from mwalimu.registry.catalogue import catalogue
+    from mwalimu.registry.students import nearest_names
 
     found = search_students(words)
     if as_json:
         typer.echo(display.students_as_json(found))
     elif not found:
+        near = nearest_names(" ".join(words), catalogue().student_index)
         raise ConfigError(
-            "no student fits", where="models", fix="list all with 'mwalimu models --students'"
+            "no student fits",
+            where="models",
+            fix=f"{_meant(near)}list all with 'mwalimu models --students'",
         )
     elif len(found) == 1:
         typer.echo("\n".join(display.student_details(found[0])))
     else:
         Console().print(display.student_table(found))
+
+
+def _meant(near: list[str]) -> str:
+    return f"did you mean {' or '.join(near)}? " if near else ""

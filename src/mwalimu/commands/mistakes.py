@@ -31,6 +31,8 @@ ELSEWHERE = {
 def meant(word: str, parsers: Mapping[str, Any]) -> str:
     """The verbs of this command line that are nearest, quoted; empty where none is."""
     word = word.lower()
+    if word in parsers:
+        return f"'mwalimu {word}'"
     if word in ELSEWHERE:
         return f"'mwalimu {ELSEWHERE[word]}'"
     if near := difflib.get_close_matches(word, list(parsers), n=2):

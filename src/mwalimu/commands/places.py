@@ -28,7 +28,7 @@ def require_run(path: Path) -> None:
     own = str(Path("runs") / path.resolve().parent.name)
     if path.is_file() and own in there:
         fix = f"the run of that job is {own!r}"
-    elif near := difflib.get_close_matches(str(path), there, n=_SHOWN):
+    elif near := difflib.get_close_matches(str(path), there, n=1):
         fix = f"did you mean {_either(near)}?"
     elif there:
         fix = f"there is {_either(there[:_SHOWN])}"

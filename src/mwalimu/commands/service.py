@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +32,8 @@ def connected(url: str | None) -> Iterator[Client]:
 
 
 def show_json(told: Any) -> None:
+    import json
+
     typer.echo(json.dumps(_as_json(told), indent=1, ensure_ascii=False))
 
 

@@ -13,6 +13,7 @@ and may carry `id`, `task`, `system`, `tools` and `metadata`. In a chat an assis
 from __future__ import annotations
 
 import csv
+import difflib
 import gzip
 import io
 from collections.abc import Iterator
@@ -53,10 +54,17 @@ def suffix_of(path: Path) -> str:
     return Path(path.name.removesuffix(".gz")).suffix.lower()
 
 
+def _meant(path: Path) -> str:
+    """The file beside it that is called nearly so."""
+    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.7)
+    return f"did you mean {near[0]!r}?" if near else "check the path"
+
+
 def read_file(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     """(line, raw row or its problem); the rows of tables count from 1. Raises DataError."""
     if not path.is_file():
-        raise DataError("no such file", where=str(path), fix="check the path")
+        raise DataError("no such file", where=str(path), fix=_meant(path))
     suffix = suffix_of(path)
     if suffix in (".parquet", ".arrow"):
         yield from enumerate(read_parquet(path) if suffix == ".parquet" else read_arrow(path), 1)

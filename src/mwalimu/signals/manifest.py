@@ -139,7 +139,8 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise RunError("has no signals that are finished", where=str(folder), fix="capture first")
+        fix = "make them with 'mwalimu signals capture distill.yaml', or check the path"
+        raise RunError("has no signals that are finished", where=str(folder), fix=fix)
     try:
         if path.stat().st_size > MAX_MANIFEST:
             raise ValueError("it is too long")

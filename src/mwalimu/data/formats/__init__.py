@@ -53,10 +53,9 @@ def detect(shards: Shards) -> Format:
     return NATIVE
 
 
-def named(name: str) -> Format:
-    """Raises ConfigError for a name that is none."""
+def named(name: str, *, option: str = "--format") -> Format:
+    """Raises ConfigError, which names the `option`, for a name that is none."""
     if name not in BY_NAME:
-        raise ConfigError(
-            f"{name!r} is no format", where="--format", fix=f"one of {', '.join(BY_NAME)}"
-        )
+        fix = f"one of {', '.join(BY_NAME)}"
+        raise ConfigError(f"{name!r} is no format", where=option, fix=fix)
     return BY_NAME[name]

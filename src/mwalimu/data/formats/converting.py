@@ -57,7 +57,7 @@ def convert(source: Source, out: Path, target: str) -> Converted:
 
 
 def _writable(target: str) -> Format:
-    to = named(target)
+    to = named(target, option="--to")
     if to.write is None:
         able = ", ".join(name for name, one in BY_NAME.items() if one.write)
         raise ConfigError(f"{target} can only be read", where="--to", fix=f"one of {able}")
