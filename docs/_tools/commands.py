@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import typer
-import yaml
 from docs._tools.wording import code, kind, table, value
 
 from mwalimu.cli import app
-
-EXAMPLES = Path(__file__).with_name("examples.yaml")
+from mwalimu.commands.examples import EXAMPLES
 
 HEAD = """\
 # Commands
@@ -41,18 +38,11 @@ def _below(group: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield f"{path} {name}", command
 
 
-def examples() -> dict[str, str]:
-    """One line a command, by its full name."""
-    found: dict[str, str] = yaml.safe_load(EXAMPLES.read_text(encoding="utf-8"))
-    return found
-
-
 def page() -> str:
-    shown = examples()
-    return f"{HEAD}\n" + "\n".join(_section(name, one, shown.get(name)) for name, one in commands())
+    return f"{HEAD}\n" + "\n".join(_section(name, one) for name, one in commands())
 
 
-def _section(name: str, command: Any, example: str | None) -> str:
+def _section(name: str, command: Any) -> str:
     words = [_usage(one) for one in command.params if one.param_type_name == "argument"]
     options = ["[OPTIONS]"] if any(_is_option(one) for one in command.params) else []
     rest = ["COMMAND ..."] if name == "mwalimu" else []
@@ -61,8 +51,8 @@ def _section(name: str, command: Any, example: str | None) -> str:
     if command.params:
         rows = [_row(one) for one in command.params]
         parts.append(table(["argument or option", "type", "default", "meaning"], rows))
-    if example:
-        parts.append(f"Example:\n```\n{example}\n```")
+    lines = "\n".join(EXAMPLES[name.removeprefix("mwalimu").strip()])
+    parts.append(f"Examples:\n```\n{lines}\n```")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

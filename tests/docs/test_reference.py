@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
@@ -22,17 +21,7 @@ from mwalimu.config.prompts import METHODS
 from mwalimu.data.formats import BY_NAME
 from mwalimu.runtimes import FORMATS as EXPORTS
 from mwalimu.signals.manifest import ENCODINGS
-from tests.deploy.commands import parse
 from tests.docs.files import DOCS
-
-
-def test_every_command_has_an_example_that_the_parser_takes() -> None:
-    named = dict(commands.commands())
-    shown = commands.examples()
-    assert shown.keys() == named.keys()
-    for name, line in shown.items():
-        assert f"{line} ".startswith(f"{name} "), line
-        parse(shlex.split(line)[1:])
 
 
 def test_every_option_of_every_command_is_on_the_page_with_its_help() -> None:
