@@ -60,6 +60,9 @@ PACKAGES = {
 }
 """What is skipped where such a package is not installed."""
 
+BUSY = "The current node timed out during startup"
+"""Ray's own words where it did not start in 30 seconds, which it cannot be told to wait longer."""
+
 _ROWS = "real data sets: --data FOLDER"
 _RUN = "an evaluated run folder"
 _MINUTES = "minutes: "
@@ -129,6 +132,8 @@ def _ended(name: str, command: list[str]) -> Outcome:
     except subprocess.TimeoutExpired:
         return Outcome(name, "FAILED", f"still runs after {LIMIT_S} s")
     took = f"{time.monotonic() - began:.1f} s"
+    if done.returncode and BUSY in done.stdout:
+        return Outcome(name, "skipped", "needs a machine that is less busy: Ray did not start")
     if done.returncode:
         end = "\n    ".join(done.stdout.splitlines()[-SHOWN_LINES:])
         return Outcome(name, "FAILED", f"{took}, exit code {done.returncode}\n    {end}")

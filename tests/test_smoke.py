@@ -65,3 +65,9 @@ def test_one_that_fails_is_told_with_its_last_words(
 def test_a_missing_package_is_a_reason_to_skip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(smoke.PACKAGES, "evaluation/coverage.py", "no_such_package")
     assert smoke.run("evaluation/coverage.py").told == "needs the package no_such_package"
+
+
+def test_a_machine_too_busy_for_ray_is_no_failure() -> None:
+    says = f"raise Exception({smoke.BUSY + ' of some kind'!r})"
+    assert smoke._ended("x", [sys.executable, "-c", says]).state == "skipped"
+    assert smoke._ended("x", [sys.executable, "-c", "raise Exception"]).state == "FAILED"
