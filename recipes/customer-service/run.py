@@ -38,7 +38,8 @@ TEACHER, TEACHER_ONNX, STUDENT, STUDENT_INT4 = (
     "student",
     "student, int4 ONNX",
 )
-PAIR = (TEACHER, STUDENT_INT4)
+PAIRS = ((TEACHER, STUDENT_INT4), (TEACHER_ONNX, STUDENT_INT4))
+"""As they would be deployed, and both on one runtime."""
 
 
 def main() -> None:
@@ -58,7 +59,7 @@ def main() -> None:
         measured,
         _scores(out / "run"),
         _about(out / "run", given),
-        pair=PAIR,
+        pairs=PAIRS,
         usd_per_core_hour=given.usd_per_core_hour,
     )
     print(text)
