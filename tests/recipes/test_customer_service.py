@@ -1,5 +1,6 @@
 """The customer service: its conversations, its grown teacher, two steps of it, its table."""
 
+import importlib
 import json
 import re
 import sys
@@ -10,19 +11,29 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from mwalimu.pipeline import Pipeline
+from mwalimu.quickstart.world import ADJECTIVES, NOUNS, RETURN_DAYS
+from tests.tiny import make_tiny_model
+
 RECIPE = Path(__file__).parents[2] / "recipes" / "customer-service"
-sys.path.insert(0, str(RECIPE))
+FILES = ("conversations", "teacher", "job", "servers", "measure", "table")
 
-import job  # noqa: E402
-import measure  # noqa: E402
-import servers  # noqa: E402
-import table  # noqa: E402
-import teacher  # noqa: E402
-from conversations import EXCHANGES, generate_conversations  # noqa: E402
 
-from mwalimu.pipeline import Pipeline  # noqa: E402
-from mwalimu.quickstart.world import ADJECTIVES, NOUNS, RETURN_DAYS  # noqa: E402
-from tests.tiny import make_tiny_model  # noqa: E402
+def imported() -> list[Any]:
+    """The recipe's files, which import each other by name; nobody else sees those names."""
+    sys.path.insert(0, str(RECIPE))
+    before = {name: sys.modules.pop(name) for name in FILES if name in sys.modules}
+    try:
+        return [importlib.import_module(name) for name in FILES]
+    finally:
+        sys.path.remove(str(RECIPE))
+        for name in FILES:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
+
+
+conversations, teacher, job, servers, measure, table = imported()
+generate_conversations = conversations.generate_conversations
 
 PRODUCT = re.compile(rf"\b({'|'.join(ADJECTIVES)}) ({'|'.join(NOUNS)})\b")
 POLICY = re.compile(r"A (\w+) can come back for (\d+) days\.")
@@ -37,7 +48,7 @@ def texts(row: dict[str, Any]) -> list[str]:
 def test_conversations_differ_and_end_after_every_number_of_exchanges() -> None:
     rows = generate_conversations("train", 600)
     assert len({"\n".join(texts(row)[:-1]) for row in rows}) == 600
-    assert {len(row["messages"]) // 2 for row in rows} == set(EXCHANGES)
+    assert {len(row["messages"]) // 2 for row in rows} == set(conversations.EXCHANGES)
     assert all(row["messages"][-1]["role"] == "assistant" for row in rows)
     assert rows[:50] == generate_conversations("train", 50)
     assert rows[:50] != generate_conversations("teacher", 50)
@@ -47,7 +58,7 @@ def test_no_product_is_on_two_sides() -> None:
     named = {
         split: {match for row in rows for match in PRODUCT.findall(" ".join(texts(row)))}
         for split in ("teacher", "train", "validation", "test")
-        if (rows := generate_conversations(split, 300))  # type: ignore[arg-type]
+        if (rows := generate_conversations(split, 300))
     }
     assert not (named["train"] | named["teacher"]) & named["test"]
     assert not (named["train"] | named["teacher"]) & named["validation"]
