@@ -41,7 +41,7 @@ SMALL = {
     "scale/capacity.py": "--n 60 --in-flight 8",
     "scale/ray_speed.py": "--parts overhead --nodes 1 --n 20",
     "scale/rows.py": "--rows 100 200",
-    "service/answers.py": "--jobs 10 --streams 2 --asked 2",
+    "service/answers.py": "--jobs 40 --streams 2 --asked 2",
     "service/store.py": "--jobs 20 --times 3 --reports 5",
     "service/workers.py": "--jobs 2",
     "serving/slots.py": "{student} --slots 2 --tokens 4 --rounds 1",
