@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 ROWS = {".jsonl", ".csv", ".tsv", ".parquet", ".arrow"}
@@ -22,6 +21,8 @@ def require_run(path: Path) -> None:
     """Raises RunError where `path` is no run folder, with those that may be meant."""
     if (path / "run.json").is_file() or (path / "config.yaml").is_file():
         return
+    import difflib
+
     from mwalimu.errors import RunError
 
     there = run_folders()
@@ -39,6 +40,8 @@ def require_run(path: Path) -> None:
 
 def require_job(path: Path) -> None:
     """Raises ConfigError where `path` cannot be a distill.yaml, with the one that may be meant."""
+    import difflib
+
     from mwalimu.errors import ConfigError
 
     inside = path / "distill.yaml"

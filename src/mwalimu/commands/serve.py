@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 import typer
 
 from mwalimu.commands.places import require_run, run_folders
-from mwalimu.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
 
@@ -75,6 +74,7 @@ def serve(
 ) -> None:
     """An OpenAI-compatible server over a student, on any runtime it was exported to."""
     from mwalimu import api
+    from mwalimu.errors import ConfigError
 
     if not target.is_dir():
         require_run(target)

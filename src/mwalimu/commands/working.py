@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +70,8 @@ def with_min_ok(overrides: list[str] | None, min_ok: float | None) -> list[str]:
 
 def named_students(students: str | None) -> list[str]:
     """As an override; a folder is one of here, not of the folder of distill.yaml."""
+    import json
+
     names = [name.strip() for name in (students or "").split(",") if name.strip()]
     placed = [str(Path(name).absolute()) if Path(name).is_dir() else name for name in names]
     return [f"tune.students={json.dumps(placed)}"] if placed else []
