@@ -16,7 +16,7 @@ from mwalimu.quickstart.world import ADJECTIVES, NOUNS, RETURN_DAYS
 from tests.tiny import make_tiny_model
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "customer-service"
-FILES = ("conversations", "teacher", "job", "servers", "measure", "table")
+FILES = ("conversations", "teacher", "job", "servers", "measure", "table", "turns")
 
 
 def imported() -> list[Any]:
@@ -32,7 +32,7 @@ def imported() -> list[Any]:
         sys.modules.update(before)
 
 
-conversations, teacher, job, servers, measure, table = imported()
+conversations, teacher, job, servers, measure, table, turns = imported()
 generate_conversations = conversations.generate_conversations
 
 PRODUCT = re.compile(rf"\b({'|'.join(ADJECTIVES)}) ({'|'.join(NOUNS)})\b")
@@ -177,3 +177,20 @@ def test_goals_are_met_missed_or_not_sure(tmp_path: Path) -> None:
     assert goals["the same of one core's time"]["found"] == pytest.approx(40)
     assert (tmp_path / "table.md").read_text() == text + "\n"
     assert "| 671B | 14B |" in text and "missed |" in text
+
+
+def test_each_answer_of_a_real_conversation_is_a_row_with_the_turns_that_fit(
+    tmp_path: Path,
+) -> None:
+    said = ["Be kind.", "Hello", "Hi, who is there?", "x" * 330, "What is it?", "My lamp", "Noted."]
+    roles = ["system", *["user", "assistant"] * 3]
+    chat = [{"role": r, "content": c} for r, c in zip(roles, said, strict=True)]
+    (tmp_path / "test.jsonl").write_text(json.dumps({"id": "a", "messages": chat}) + "\n")
+    found = list(turns.answers(tmp_path / "test.jsonl", "test"))
+    assert [row["id"] for row in found] == ["a-1", "a-3", "a-5"]
+    assert texts(found[0]) == said[1:3]
+    assert texts(found[1]) == said[3:5]  # not from the agent's greeting on
+    assert texts(found[2]) == said[3:]
+    for row in found:
+        assert row["messages"][0]["role"] == "user" and row["messages"][-1]["role"] == "assistant"
+        assert sum(map(len, texts(row))) <= turns.LONGEST
