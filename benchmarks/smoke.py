@@ -37,6 +37,7 @@ SMALL = {
     "evaluation/generation.py": "--rows 2 --repeats 1",
     "finetune/speed.py": "--arms ours-padded --case quickstart --rounds 1 --warm-up 0",
     "generation/measure.py": "wrong --tools ours --n 20",
+    "house.py": "",
     "quickstart_picture.py": "--stream {out}/stream --out {out}/picture.svg",
     "scale/capacity.py": "--n 60 --in-flight 8",
     "scale/ray_speed.py": "--parts overhead --nodes 1 --n 20",

@@ -83,7 +83,7 @@ MISTAKES: list[tuple[str, int, str]] = [
     (
         "generate job/distill.yaml --set finetune.epochs=many",
         2,
-        "error: job/distill.yaml: finetune.epochs: Input should be a valid integer, not 'many'",
+        "error: job/distill.yaml: finetune.epochs: Input should be a valid integer",
     ),
     (
         "generate job/distill.yaml --run r --set data.train=promts.jsonl",
@@ -148,8 +148,7 @@ MISTAKES: list[tuple[str, int, str]] = [
     (
         "data convert job/prompts.jsonl out.jsonl --to chatml",
         2,
-        "error: --to: 'chatml' is no format; one of openai-batch, anthropic-batch, bedrock-log, "
-        "log, bedrock, sharegpt, alpaca, openai, mwalimu, azure",
+        "error: --to: 'chatml' is no format; one of bedrock, sharegpt, alpaca, openai, mwalimu, azure",
     ),
 ]
 
@@ -193,6 +192,6 @@ def test_in_an_empty_folder_a_run_says_how_a_job_is_made(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["gpt2", "gpt2-xl", "distilgpt2", "t5-base", "bert-base-uncased"])
 def test_a_hub_id_of_one_word_is_no_misspelling(name: str) -> None:
     from mwalimu.config import TeacherConfig
-    from mwalimu.registry import resolve
+    from mwalimu.config.routing import resolve
 
     assert resolve(TeacherConfig(model=name)).model == name

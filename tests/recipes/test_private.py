@@ -17,7 +17,8 @@ from mwalimu.config import FinetuneConfig, StudentConfig, load_config
 from mwalimu.data.privacy import find
 from mwalimu.errors import DataError
 from mwalimu.finetune.finetune import train_student
-from mwalimu.pipeline import Pipeline, silent
+from mwalimu.pipeline import Pipeline
+from mwalimu.progress import silent
 from mwalimu.telemetry import setting_up
 from tests.recipes.folders import copied, data_files, shrunk
 from tests.tiny import make_tiny_model

@@ -23,7 +23,6 @@ from mwalimu.config.tuning import TuneConfig
 from mwalimu.errors import ConfigError, explained
 
 SHOWN_PROBLEMS = 50
-SHOWN_LENGTH = 40
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -225,7 +224,7 @@ def config_error(error: ValidationError, where: str, top: type[BaseModel]) -> Co
         else:
             said = item["msg"].removeprefix("Value error, ")
             if item["type"] in ("int_parsing", "float_parsing"):
-                said = f"{said.partition(',')[0]}, not {str(item['input'])[:SHOWN_LENGTH]!r}"
+                said = said.partition(",")[0]  # without the value, which may be a key
             problems.append(f"{key}: {said}" if key else said)
     return ConfigError("; ".join(problems), where=where)
 

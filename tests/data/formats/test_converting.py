@@ -31,7 +31,9 @@ def records(draw: st.DrawFn) -> Record:
         messages += [Message("user", asked), Message("assistant", said)]
     messages.append(Message("user", draw(TEXT)))
     label = draw(st.none() | TEXT)
-    metadata = draw(st.dictionaries(st.text(max_size=5), st.integers(), max_size=2))
+    metadata = draw(
+        st.dictionaries(st.text(max_size=5), st.integers(-(2**63), 2**63 - 1), max_size=2)
+    )
     task = draw(st.sampled_from(["generic", "qa", "conversation"]))
     return Record(draw(TEXT), task, tuple(messages), label, metadata)
 

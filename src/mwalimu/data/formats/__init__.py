@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mwalimu.data.formats.alpaca import ALPACA
 from mwalimu.data.formats.azure import AZURE
 from mwalimu.data.formats.base import Exchange, Format, Written
@@ -53,9 +55,9 @@ def detect(shards: Shards) -> Format:
     return NATIVE
 
 
-def named(name: str, *, option: str = "--format") -> Format:
-    """Raises ConfigError, which names the `option`, for a name that is none."""
+def named(name: str, *, option: str = "--format", able: Iterable[str] = BY_NAME) -> Format:
+    """Raises ConfigError, which names the `option` and what it takes, for a name that is none."""
     if name not in BY_NAME:
-        fix = f"one of {', '.join(BY_NAME)}"
+        fix = f"one of {', '.join(able)}"
         raise ConfigError(f"{name!r} is no format", where=option, fix=fix)
     return BY_NAME[name]

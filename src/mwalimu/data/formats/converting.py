@@ -57,10 +57,11 @@ def convert(source: Source, out: Path, target: str) -> Converted:
 
 
 def _writable(target: str) -> Format:
-    to = named(target, option="--to")
+    able = [name for name, one in BY_NAME.items() if one.write]
+    to = named(target, option="--to", able=able)
     if to.write is None:
-        able = ", ".join(name for name, one in BY_NAME.items() if one.write)
-        raise ConfigError(f"{target} can only be read", where="--to", fix=f"one of {able}")
+        fix = f"one of {', '.join(able)}"
+        raise ConfigError(f"{target} can only be read", where="--to", fix=fix)
     return to
 
 

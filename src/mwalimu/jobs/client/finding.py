@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mwalimu.errors import ConfigError
 from mwalimu.jobs.client.place import Place
-from mwalimu.jobs.hosting.local import running_service
 from mwalimu.jobs.workspace import Workspace
 
 URL, TOKEN, WORKSPACE = "MWALIMU_URL", "MWALIMU_TOKEN", "MWALIMU_WORKSPACE"
@@ -22,6 +21,8 @@ def find_service(url: str | None = None, token: str | None = None) -> Place:
     """
     url, token = url or os.environ.get(URL), token or os.environ.get(TOKEN)
     if url is None:
+        from mwalimu.jobs.hosting.local import running_service
+
         return running_service(local_workspace())
     if token is None:
         raise ConfigError("there is no token for it", where=url, fix=f"set {TOKEN}")
