@@ -148,7 +148,8 @@ MISTAKES: list[tuple[str, int, str]] = [
     (
         "data convert job/prompts.jsonl out.jsonl --to chatml",
         2,
-        "error: --to: 'chatml' is no format; one of bedrock, sharegpt, alpaca, openai, mwalimu, azure",
+        "error: --to: 'chatml' is no format; one of bedrock, sharegpt, alpaca, openai, mwalimu, "
+        "azure",
     ),
 ]
 
