@@ -120,7 +120,7 @@ def test_the_yaml_means_the_same_job_to_az_ml(tmp_path: Path, changes: dict[str,
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-EXAMPLES = 200 if os.environ.get("MWALIMU_LONG") else 20
+EXAMPLES = 200 if os.environ.get("MWALIMU_LONG") else 8
 NUMBERS = st.floats(0, 1) | st.integers(0, 1)
 
 
