@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,12 @@ from servers import SLOTS, Arm, Server
 
 from mwalimu.data.tokenize import encode_prompt
 from mwalimu.evaluation.load import closed_loop
+from mwalimu.progress import Progress
 from mwalimu.serving.opening import open_served
 from mwalimu.shipping.launch import in_subprocess
 from mwalimu.shipping.trial import Job
 
 Chats = Sequence[Sequence[dict[str, Any]]]
-Note = Callable[[str, int, int, str], None]
 
 WARM_UP = 3
 CLIENTS = 8
@@ -44,7 +44,7 @@ class Effort:
 
 
 def measure(
-    arms: Sequence[Arm], chats: Chats, effort: Effort, logs: Path, note: Note
+    arms: Sequence[Arm], chats: Chats, effort: Effort, logs: Path, note: Progress
 ) -> dict[str, Any]:
     """By arm: `latency` (a row each), `load` and `within` a common p95 (a round each), memory.
 
@@ -102,7 +102,7 @@ def _alone_mib(arm: Arm, chats: Chats, out: Path) -> float:
 
 
 def _one_at_a_time(
-    servers: Sequence[Server], chats: Chats, effort: Effort, note: Note
+    servers: Sequence[Server], chats: Chats, effort: Effort, note: Progress
 ) -> dict[str, dict[str, list[float]]]:
     """Each row is put to every arm, one after another, so pairs share the machine's mood."""
     asks = {server.arm.name: server.asking(chats) for server in servers}
@@ -122,7 +122,7 @@ def _one_at_a_time(
 
 
 def _under_load(
-    servers: Sequence[Server], chats: Chats, effort: Effort, note: Note
+    servers: Sequence[Server], chats: Chats, effort: Effort, note: Progress
 ) -> dict[str, list[dict[str, float]]]:
     found: dict[str, list[dict[str, float]]] = {server.arm.name: [] for server in servers}
     for done in range(effort.rounds):
@@ -133,7 +133,7 @@ def _under_load(
 
 
 def _within(
-    servers: Sequence[Server], chats: Chats, effort: Effort, bound: float, note: Note
+    servers: Sequence[Server], chats: Chats, effort: Effort, bound: float, note: Progress
 ) -> dict[str, list[dict[str, float]]]:
     """As many clients as each arm bears within the bound, then rounds with so many, in turns."""
     clients = {server: _clients_within(server, chats, effort, bound, note) for server in servers}
@@ -146,7 +146,9 @@ def _within(
     return found
 
 
-def _clients_within(server: Server, chats: Chats, effort: Effort, bound: float, note: Note) -> int:
+def _clients_within(
+    server: Server, chats: Chats, effort: Effort, bound: float, note: Progress
+) -> int:
     """Of the ladder's numbers the one with the most answers a second; one where none fits."""
     best, most = 1, 0.0
     for done, clients in enumerate(LADDER, 1):

@@ -21,7 +21,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from job import EPOCHS, STUDENT_EXPORT, TEST_ROWS, TRAIN_ROWS, write_job
-from measure import Effort, Note, measure
+from measure import Effort, measure
 from servers import Arm
 from table import scores_of, write_table
 from teacher import teach
@@ -29,7 +29,7 @@ from teacher import teach
 from mwalimu import api
 from mwalimu.config import Config, TargetConfig
 from mwalimu.evaluation.memory import MIB
-from mwalimu.progress import live_progress
+from mwalimu.progress import Progress, live_progress
 from mwalimu.run import atomic_writer
 
 TEACHER, TEACHER_ONNX, STUDENT, STUDENT_INT4 = (
@@ -81,7 +81,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def served_arms(out: Path, teacher: Path, note: Note) -> list[Arm]:
+def served_arms(out: Path, teacher: Path, note: Progress) -> list[Arm]:
     """The pair that is compared, and two that tell the model's part from the runtime's."""
     from mwalimu.export.make import make
 
@@ -114,7 +114,7 @@ def _weights_mib(folder: Path) -> float:
 
 
 def _measured(
-    out: Path, arms: list[Arm], config: Config, given: argparse.Namespace, note: Note
+    out: Path, arms: list[Arm], config: Config, given: argparse.Namespace, note: Progress
 ) -> dict[str, Any]:
     path = out / "measured.json"
     if given.again or not path.exists():

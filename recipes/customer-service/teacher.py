@@ -8,7 +8,6 @@ learns from gold answers. That costs a third of teaching twelve blocks from the 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from typing import Any
 from conversations import VERSION, generate_conversations
 
 from mwalimu.config import FinetuneConfig, StudentConfig
-
-Progress = Callable[[str, int, int, str], None]
+from mwalimu.progress import Progress
 
 COPIES = 2
 CONTEXT = 256

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from mwalimu.pipeline import Pipeline
 from mwalimu.quickstart.world import ADJECTIVES, NOUNS, RETURN_DAYS
+from recipes import material
 from tests.tiny import make_tiny_model
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "customer-service"
@@ -187,6 +188,7 @@ def test_each_answer_of_a_real_conversation_is_a_row_with_the_turns_that_fit(
     chat = [{"role": r, "content": c} for r, c in zip(roles, said, strict=True)]
     (tmp_path / "test.jsonl").write_text(json.dumps({"id": "a", "messages": chat}) + "\n")
     found = list(turns.answers(tmp_path / "test.jsonl", "test"))
+    assert turns.LONGEST == material.LONGEST  # run by its path, it cannot import it
     assert [row["id"] for row in found] == ["a-1", "a-3", "a-5"]
     assert texts(found[0]) == said[1:3]
     assert texts(found[1]) == said[3:5]  # not from the agent's greeting on

@@ -25,7 +25,7 @@ import orjson
 
 from mwalimu.data.chat import BadValue as BadValue
 from mwalimu.data.chat import check_messages, check_tools, split_reference, text_value
-from mwalimu.data.documents import is_document, read_document
+from mwalimu.data.documents import MARK, is_document, read_document
 from mwalimu.data.record import Message, Record
 from mwalimu.data.tables import read_arrow, read_parquet
 from mwalimu.errors import DataError, explained
@@ -90,7 +90,7 @@ def _open(path: Path) -> IO[bytes]:
 
 def _read_jsonl(handle: IO[bytes]) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     for number, line in enumerate(handle, 1):
-        text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        text = line.removeprefix(MARK) if number == 1 else line
         if text.strip():
             yield number, _parse_line(number, text)
 

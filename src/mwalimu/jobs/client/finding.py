@@ -21,6 +21,7 @@ def find_service(url: str | None = None, token: str | None = None) -> Place:
     """
     url, token = url or os.environ.get(URL), token or os.environ.get(TOKEN)
     if url is None:
+        # It imports this package, so whoever comes first of the two would meet half of the other.
         from mwalimu.jobs.hosting.local import running_service
 
         return running_service(local_workspace())
