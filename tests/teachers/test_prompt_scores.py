@@ -303,7 +303,7 @@ def test_scores_that_change_are_another_requests(folder: Path) -> None:
 
 def test_ctrl_c_leaves_nothing_behind(folder: Path) -> None:
     with ScoreServer(folder) as server:
-        threads = threading.active_count()
+        threads = set(threading.enumerate())
         scores = ServedScores(config(server.url), K, 107, PROBE)
         server.troubles.append(30.0)
         threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
@@ -312,4 +312,4 @@ def test_ctrl_c_leaves_nothing_behind(folder: Path) -> None:
             scores.score([Question([4, 5, 6], 1)])
         scores.close()
         assert time.monotonic() - began < 5
-        assert threading.active_count() == threads
+        assert set(threading.enumerate()) <= threads  # one of a former test may have ended
