@@ -37,6 +37,8 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=src:. $(BIN)/mypy -p recipes -p docs._tools --explicit-package-bases --exclude recipes/customer-service
+	cd recipes/customer-service && MYPYPATH=../../src:../.. $(abspath $(BIN))/mypy --config-file ../../pyproject.toml *.py
 
 # The documentation as static files in build/site; a broken link or a page without a place is an error.
 docs: install $(VENV)/.docs

@@ -27,13 +27,12 @@ from mwalimu.config import Config, FinetuneConfig, StudentConfig, load_config
 from mwalimu.errors import ConfigError, MwalimuError
 from mwalimu.finetune.finetune import train_student
 from mwalimu.progress import live_progress
+from mwalimu.quickstart.recipe import shape_of, write_architecture
 from mwalimu.quickstart.tokenizer import train_tokenizer
 from mwalimu.report import render_table
 
 CONTEXT, MAX_ANSWER = 192, 64
-Shape = tuple[int, int, int, int]
-"""Hidden size, intermediate size, layers, heads."""
-SHAPES: dict[str, Shape] = {"teacher": (80, 208, 3, 4), "student": (40, 104, 2, 4)}
+SHAPES = {"teacher": shape_of(80, 208, 3, 4), "student": shape_of(40, 104, 2, 4)}
 TEACHING = FinetuneConfig(learning_rate=4e-3, batch_size=32, weight_decay=0.1, adam_beta2=0.98)
 READING = FinetuneConfig(
     learning_rate=5e-3, batch_size=32, epochs=1, weight_decay=0.1, adam_beta2=0.98
@@ -114,29 +113,10 @@ def make_pair(material: Material, out: Path, progress: Any) -> dict[str, Path]:
 
 def write_architectures(out: Path, material: Material) -> None:
     """Models without weights, with a tokenizer trained on the lessons."""
-    from transformers import LlamaConfig
-
     texts = (turn["content"] for row in material.lessons for turn in row["messages"])
     tokenizer = train_tokenizer(texts, context=CONTEXT, vocabulary=material.vocabulary)
-    for name, (hidden, intermediate, layers, heads) in SHAPES.items():
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=hidden,
-            intermediate_size=intermediate,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            num_key_value_heads=heads,
-            max_position_embeddings=CONTEXT,
-            # Small models learn to copy sooner with larger first weights and shorter periods.
-            initializer_range=0.1,
-            rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            architectures=["LlamaForCausalLM"],
-        ).save_pretrained(out / name)
-        tokenizer.save_pretrained(out / name)
+    for name, shape in SHAPES.items():
+        write_architecture(out / name, tokenizer, shape, tied=True, context=CONTEXT)
 
 
 def train(

@@ -34,7 +34,8 @@ VALIDATION_ROWS, TEST_ROWS = 500, 2_000
 INITIALIZER_RANGE, ROPE_THETA = 0.1, 1000.0
 
 
-def _shape(hidden: int, intermediate: int, layers: int, heads: int) -> dict[str, int]:
+def shape_of(hidden: int, intermediate: int, layers: int, heads: int) -> dict[str, int]:
+    """As LlamaConfig names it."""
     return {
         "hidden_size": hidden,
         "intermediate_size": intermediate,
@@ -44,7 +45,7 @@ def _shape(hidden: int, intermediate: int, layers: int, heads: int) -> dict[str,
     }
 
 
-SHAPES = {"teacher": _shape(192, 512, 4, 6), "student": _shape(64, 160, 4, 4)}
+SHAPES = {"teacher": shape_of(192, 512, 4, 6), "student": shape_of(64, 160, 4, 4)}
 
 READING = FinetuneConfig(
     learning_rate=4e-3, batch_size=16, epochs=5, warmup_ratio=0.02, adam_beta2=0.98
@@ -73,7 +74,7 @@ def train_models(folder: Path, on_progress: Progress) -> dict[str, float]:
     tokenizer = train_tokenizer(_corpus(), context=CONTEXT)
     bare = {name: folder / "work" / name for name in SHAPES}
     for name, shape in SHAPES.items():
-        _write_architecture(bare[name], tokenizer, shape, tied=name == "student")
+        write_architecture(bare[name], tokenizer, shape, tied=name == "student")
     student = train_base(bare["student"], on_progress)
     teacher = train_teacher(bare["teacher"], on_progress)
     scores = score(teacher, on_progress)
@@ -107,13 +108,15 @@ def _corpus() -> Iterator[str]:
         yield from (message["content"] for message in row["messages"])
 
 
-def _write_architecture(folder: Path, tokenizer: Any, shape: dict[str, int], *, tied: bool) -> None:
+def write_architecture(
+    folder: Path, tokenizer: Any, shape: dict[str, int], *, tied: bool, context: int = CONTEXT
+) -> None:
     """A folder without weights: a student of mwalimu starts such a one from the seed."""
     from transformers import LlamaConfig
 
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=context,
         tie_word_embeddings=tied,
         initializer_range=INITIALIZER_RANGE,
         rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
