@@ -6,6 +6,7 @@ the seconds that importing torch takes. Nothing is run in that process, only imp
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import resource
@@ -26,12 +27,15 @@ PRELOADED = [
     "tests.finetune.worker",
     "tests.finetune.kills",
     "tests.finetune.parallel.work",
+    "mwalimu.auto.execute",
     "mwalimu.choosing",
     "mwalimu.arms",
     "mwalimu.synthesis.generate",
     "mwalimu.teachers.local",
     "mwalimu.report.plots",
+    "matplotlib.figure",
     "peft",
+    "rouge_score.rouge_scorer",
     "transformers.models.llama.modeling_llama",
     "transformers.models.phi3.modeling_phi3",
 ]
@@ -106,6 +110,7 @@ def _life(
 
     from mwalimu.cli import main
 
+    gc.freeze()  # what was imported is not walked by each collection
     os.setsid()
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{streams}/{name}", os.O_WRONLY), descriptor)

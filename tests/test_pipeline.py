@@ -22,7 +22,7 @@ from tests.model_server import ModelServer
 
 DONE = ("generate", "curate", "signals", "finetune", "evaluate", "report")
 KILLS = 10
-ROWS = {"train": 80, "validation": 20, "test": 20, "labelled": 20}
+ROWS = {"train": 64, "validation": 12, "test": 6, "labelled": 12}
 SHORT = (
     "finetune.epochs=2",
     "finetune.save_every=2",
