@@ -33,7 +33,7 @@ def record(folder: Path) -> bytes:
     """All that the command writes to a terminal of COLUMNS by ROWS. Raises CalledProcessError."""
     ours, its = pty.openpty()
     termios.tcsetwinsize(its, (ROWS, COLUMNS))
-    command = [sys.executable, "-m", "mwalimu.cli", "quickstart"]
+    command = [sys.executable, "-m", "mwalimu", "quickstart"]
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
     environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
     running = subprocess.Popen(

@@ -48,6 +48,7 @@ SMALL = {
     "serving/slots.py": "{student} --slots 2 --tokens 4 --rounds 1",
     "serving/soak.py": "{student} --minutes 0.05",
     "serving/throughput.py": "{student} --clients 1 2 --requests 4 --tokens 4 --rounds 1",
+    "start_up.py": "--rounds 1",
     "telemetry/engine.py": "--rows 20 --rounds 1",
     "tuning/tuned.py": "--out {out} --tasks nli --trials 1 --repeats 1 --train 20 --held-out 10 "
     "--epochs 1 --plan",

@@ -112,7 +112,7 @@ class Job:
 
     @property
     def command(self) -> Sequence[str]:
-        return [sys.executable, "-m", "mwalimu.cli", "generate", "distill.yaml", "--run", "run"]
+        return [sys.executable, "-m", "mwalimu", "generate", "distill.yaml", "--run", "run"]
 
     def digest(self) -> str:
         """Of the rows that it published."""

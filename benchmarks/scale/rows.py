@@ -123,7 +123,7 @@ class Measured(NamedTuple):
 
 
 def measure(work: str, folder: Path) -> Measured:
-    command = [sys.executable, "-m", "mwalimu.cli", *WORKS[work](folder)]
+    command = [sys.executable, "-m", "mwalimu", *WORKS[work](folder)]
     began, worked = time.perf_counter(), _cpu_seconds()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder.parent)
     peak = 0.0

@@ -280,7 +280,7 @@ def main() -> None:
     parser.add_argument("--queue", type=int, default=16)
     parser.add_argument("--port", type=int, default=8766)
     given = parser.parse_args()
-    command = [sys.executable, "-m", "mwalimu.cli", "serve", str(given.folder), "--name", "m"]
+    command = [sys.executable, "-m", "mwalimu", "serve", str(given.folder), "--name", "m"]
     command += ["--port", str(given.port), "--slots", str(given.slots)]
     command += ["--queue", str(given.queue)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:

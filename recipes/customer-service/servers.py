@@ -45,7 +45,7 @@ class Server:
 
     def __enter__(self) -> Server:
         self.port = _free_port()
-        command = [sys.executable, "-m", "mwalimu.cli", "serve", str(self.arm.folder)]
+        command = [sys.executable, "-m", "mwalimu", "serve", str(self.arm.folder)]
         command += ["--port", str(self.port), "--threads", "1", "--slots", str(SLOTS)]
         command += ["--name", "desk", "--queue", "256"]
         with open(self.log, "wb") as handle:

@@ -1,4 +1,4 @@
-"""The console entry: the commands put together, and what an error becomes."""
+"""The commands put together, and what an error becomes."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _refuse_several(verb: str | None) -> None:
 
 
 def main(command: Callable[[], Any] = app) -> None:
-    """The console entry: an error becomes one line on stderr and its exit code."""
+    """An error becomes one line on stderr and its exit code."""
     # Waiting OpenMP threads that spin for long take the cores from whatever else runs; those that
     # never spin make small models wait for each other.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -167,7 +167,3 @@ def _fail(line: str, code: int) -> None:
     rank, size = launched()
     print(f"process {rank + 1} of {size}: {line}" if rank else line, file=sys.stderr)
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

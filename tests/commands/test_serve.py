@@ -46,7 +46,7 @@ def run_folder(folder: Path, url: str) -> Path:
 @contextmanager
 def serving(target: Path, *options: str) -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, "-m", "mwalimu.cli", "serve", str(target), "--port", str(port)]
+    command = [sys.executable, "-m", "mwalimu", "serve", str(target), "--port", str(port)]
     process = subprocess.Popen(
         [*command, *options],
         stdout=subprocess.PIPE,

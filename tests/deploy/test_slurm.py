@@ -87,7 +87,7 @@ def test_stage_2_starts_torchrun_on_all_nodes(cluster: dict[str, str]) -> None:
     options = dict(zip(words[1::2], words[2::2], strict=False))
     assert options["--nnodes"] == "2" and options["--nproc-per-node"] == "4"
     assert options["--rdzv-endpoint"] == "node7:29400" and options["--rdzv-id"] == "17-1"
-    assert torchrun.endswith("-m mwalimu.cli -- finetune c.yaml --run runs/mine")
+    assert torchrun.endswith("-m mwalimu -- finetune c.yaml --run runs/mine")
 
 
 def test_stage_1_goes_on_to_what_costs_nothing(cluster: dict[str, str]) -> None:

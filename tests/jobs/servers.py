@@ -29,7 +29,7 @@ class Servers:
         self.settings.write_text(yaml.safe_dump(given))
 
     def start(self) -> Place:
-        command = [sys.executable, "-m", "mwalimu.cli", "server", "--settings", str(self.settings)]
+        command = [sys.executable, "-m", "mwalimu", "server", "--settings", str(self.settings)]
         self.process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -83,7 +83,7 @@ def test_the_wheel_says_what_it_is(built: Built) -> None:
     assert (told["Name"], told["Version"]) == ("mwalimu", mwalimu.__version__)
     assert told["License-Expression"] == "Apache-2.0"
     assert "all" in told.get_all("Provides-Extra", [])
-    assert "mwalimu = mwalimu.cli:main" in scripts
+    assert "mwalimu = mwalimu.__main__:main" in scripts
 
 
 def test_two_builds_in_different_folders_are_the_same_bytes(

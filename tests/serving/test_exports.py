@@ -41,7 +41,7 @@ def test_a_command_serves_an_onnx_export(tmp_path: Path) -> None:
     ids = greedy(load_decoder(tmp_path / "onnx"), [prompt], ends=export.ends, max_tokens=24)[0]
     expected = read_ids(tokenizer, ids, export.ends).text
     url = f"http://127.0.0.1:{(port := free_port())}"
-    command = [sys.executable, "-m", "mwalimu.cli", "serve", str(tmp_path / "onnx")]
+    command = [sys.executable, "-m", "mwalimu", "serve", str(tmp_path / "onnx")]
     command += ["--port", str(port), "--slots", "2"]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:

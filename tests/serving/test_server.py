@@ -208,7 +208,7 @@ def test_a_cascade_decides_whose_answer_it_is(folder: Path, better: bool) -> Non
 def test_a_command_serves_and_ends_when_told(folder: Path) -> None:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "mwalimu.cli", "serve", str(folder), "--port", str(port)],
+        [sys.executable, "-m", "mwalimu", "serve", str(folder), "--port", str(port)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -230,7 +230,7 @@ def test_without_its_extra_a_trace_is_refused_in_one_line(tmp_path: Path) -> Non
     (tmp_path / "opentelemetry" / "__init__.py").touch()
     path = os.pathsep.join([str(tmp_path), *sys.path])
     result = subprocess.run(
-        [sys.executable, "-m", "mwalimu.cli", "generate", "distill.yaml"],
+        [sys.executable, "-m", "mwalimu", "generate", "distill.yaml"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": path, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"},
         capture_output=True,

@@ -24,7 +24,7 @@ class FakeCompute:
         self.taken: set[str] = set()
         programs = folder / "bin"
         programs.mkdir()
-        for name, arguments in (("python", ""), ("mwalimu", "-m mwalimu.cli")):
+        for name, arguments in (("python", ""), ("mwalimu", "-m mwalimu")):
             (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
             (programs / name).chmod(0o755)
         self.path = f"{programs}{os.pathsep}{os.environ['PATH']}"

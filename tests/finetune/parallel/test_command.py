@@ -64,7 +64,7 @@ def start(folder: Path, words: tuple[str, ...], *, size: int = 2) -> subprocess.
     torchrun = shutil.which("torchrun", path=Path(sys.executable).parent)
     assert torchrun is not None
     # Without the two dashes torchrun would take --run for an option of its own.
-    options = ["--standalone", "--nproc-per-node", str(size), "-m", "mwalimu.cli", "--"]
+    options = ["--standalone", "--nproc-per-node", str(size), "-m", "mwalimu", "--"]
     with open(folder / "said", "w", encoding="utf-8") as said:
         return subprocess.Popen(
             [torchrun, *options, *words],

@@ -29,7 +29,7 @@ from tests.tiny import make_tiny_model
 
 HERE = socket.gethostname().lower()
 TLS = {"tls_certificate": Path("c.pem"), "tls_key": Path("k.pem")}
-MWALIMU = (sys.executable, "-m", "mwalimu.cli")
+MWALIMU = (sys.executable, "-m", "mwalimu")
 
 
 class Hosted:

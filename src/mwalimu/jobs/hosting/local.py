@@ -53,7 +53,7 @@ def find(workspace: Workspace) -> Place | None:
 
 def _start(workspace: Workspace) -> Place:
     log = workspace.root / "server.log"
-    command = [sys.executable, "-m", "mwalimu.cli", "server"]
+    command = [sys.executable, "-m", "mwalimu", "server"]
     with log.open("ab") as written:
         process = subprocess.Popen(
             [*command, "--workspace", str(workspace.root), "--port", "0"],
