@@ -52,7 +52,8 @@ class Job:
 
     `created` is another one for each job and grows with them, whatever the clock does.
     `attempts` counts the workers that have had it since it was submitted or resumed, but for those
-    that gave it back.
+    that gave it back. `trace` is traceparent and tracestate of what submitted it, where that was
+    traced.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Job:
     error: Json | None = None  # {"what", "where", "fix", "exit_code"}
     summary: Json = field(default_factory=dict)
     spent_usd: float | None = None
+    trace: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,10 @@ from mwalimu.jobs.store.job_store import JobStore
 from mwalimu.jobs.workers.holding import held, holder
 from mwalimu.jobs.workers.launching import Launcher
 from mwalimu.jobs.workspace import Workspace
+from mwalimu.telemetry import tracing
 from tests.jobs.labour import LEASE_S, PROGRAM, store_of
 from tests.jobs.waiting import wait_for
+from tests.telemetry.collector import collector
 
 
 @pytest.fixture
@@ -181,6 +183,30 @@ def test_every_line_of_a_worker_tells_whose_it_is(
     for line in lines:
         told = (line["job"], line["worker"], line["slot"])
         assert told == (lease.job, worker.pid, "cpu-0")
+
+
+def test_a_job_is_in_the_trace_of_what_submitted_it(
+    workspace: Workspace,
+    store: JobStore,
+    started: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its worker is another process, and may begin on another day."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    with collector() as found:
+        monkeypatch.setenv(tracing.ENDPOINTS[0], found.url)
+        tracing.begin()
+        try:
+            with tracing.span("POST", kind="server"):
+                lease, worker = started()
+            assert worker.wait(20) == 0
+        finally:
+            tracing.end()
+    spans = {span.name: span for span in found.spans()}
+    assert spans["job"].attributes == {"mwalimu.job": lease.job}
+    assert (spans["job"].parent, spans["job"].trace) == (spans["POST"].id, spans["POST"].trace)
+    repeated = store.submit(store.get(lease.job).spec, owner="amina", name="again")
+    assert repeated.trace == {}, "nothing is traced now"
 
 
 def test_a_log_that_a_worker_cannot_have_is_gone_without(

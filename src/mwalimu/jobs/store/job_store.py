@@ -39,7 +39,7 @@ def _nothing(_name: str) -> None:
 
 _LISTED = (
     "name, owner, state, json_set(spec, '$.config', json_object()) AS spec, created, changed,"
-    " started, ended, attempts, error, summary, spent_usd"
+    " started, ended, attempts, error, summary, spent_usd, trace"
 )
 
 

@@ -156,6 +156,12 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ANALYZE sqlite_schema;
         """,
     ),
+    (
+        "whose trace a job is of",
+        """
+        ALTER TABLE jobs ADD COLUMN trace TEXT NOT NULL DEFAULT '{}';
+        """,
+    ),
 )
 
 

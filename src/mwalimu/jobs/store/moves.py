@@ -37,6 +37,7 @@ def job_of(row: sqlite3.Row) -> Job:
     values["state"] = State(values["state"])
     values["error"] = None if values["error"] is None else json.loads(values["error"])
     values["summary"] = json.loads(values["summary"])
+    values["trace"] = json.loads(values["trace"])
     return Job(**values)
 
 

@@ -14,6 +14,7 @@ from mwalimu.jobs.store.moves import insert, job_of, move, row_of
 from mwalimu.jobs.store.quotas import check_jobs, reserved_usd
 from mwalimu.jobs.store.versions import require
 from mwalimu.jobs.workspace import drawn_name
+from mwalimu.telemetry import tracing
 
 _TICK_S = 1e-6
 
@@ -47,6 +48,7 @@ def submit(
         "changed": now,
         "key": key,
         "reserved_usd": reserved_usd(spec) or 0.0,
+        "trace": json.dumps(tracing.headers()),
     }
     insert(db, "jobs", values)
     return queue(db, name, quotas, now=now)

@@ -64,7 +64,8 @@ def _work_alone(workspace: Workspace, store: JobStore, lease: Lease, works: Work
     end: State | None = State.COMPLETED
     found: dict[str, Any] = {}
     try:
-        with live_progress() as lines, pulse, tracing.span("job", {"mwalimu.job": job.name}):
+        told = tracing.span("job", {"mwalimu.job": job.name}, parent=job.trace)
+        with live_progress() as lines, pulse, told:
             enter(State.PREPARING)
             outcome = chosen.do(Task(job, workspace, store, enter, tell))
         found = {"summary": outcome.summary}
