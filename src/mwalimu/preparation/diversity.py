@@ -109,9 +109,10 @@ def over_represented(names: Sequence[str | None], most: float, *, seed: int) -> 
     if not counts:
         return []
     cap = max(1, math.ceil(most * float(np.median(list(counts.values())))))
+    members: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        if name is not None and counts[name] > cap:
+            members.setdefault(name, []).append(number)
     random = np.random.default_rng(seed)
-    out: list[int] = []
-    for name in sorted(name for name, rows in counts.items() if rows > cap):
-        members = np.array([number for number, one in enumerate(names) if one == name])
-        out += random.permutation(members)[cap:].tolist()
-    return sorted(out)
+    beyond = (random.permutation(members[name])[cap:].tolist() for name in sorted(members))
+    return sorted(number for numbers in beyond for number in numbers)
