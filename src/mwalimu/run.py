@@ -186,6 +186,23 @@ def asked_stages(config: Mapping[str, Any]) -> list[str]:
     return [name for name in STAGES if name in wanted]
 
 
+def read_at(descriptor: int, length: int, offset: int) -> bytes:
+    """`length` bytes from `offset`; fewer only where the file ends, for one read may bring less."""
+    data = os.pread(descriptor, length, offset)
+    while len(data) < length and (
+        more := os.pread(descriptor, length - len(data), offset + len(data))
+    ):
+        data += more
+    return data
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """One write may take less."""
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
+
+
 def whole_lines(path: Path) -> Iterator[bytes]:
     """Of a growing file, those that are written to their end; none of one that is not there."""
     try:

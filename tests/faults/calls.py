@@ -1,4 +1,5 @@
-"""The calls by which this process touches files and sockets, counted: the n-th fails, or kills.
+"""The calls by which this process touches files and sockets, counted: the n-th fails, or kills, or
+all move but a part of what they are asked to.
 
 Files are opened by a class of their own here, since a buffered file reads and writes without the
 functions of `os`. SQLite and libraries in C and Rust have their own ways, and other tests.
@@ -44,6 +45,7 @@ class Calls:
         after: the call is done first.
         lasting: all calls behind it are struck too.
         under: only files below this folder count, where it is given.
+        part: bytes that one read, write, recv or send moves at most, as the system may; 0: all.
     """
 
     names: Collection[str]
@@ -52,6 +54,7 @@ class Calls:
     after: bool = False
     lasting: bool = False
     under: str = ""
+    part: int = 0
     count: int = 0
 
     def install(self) -> Callable[[], None]:
@@ -111,9 +114,22 @@ class Calls:
 
     def _wrapped(self, call: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(what: Any, *rest: Any, **named: Any) -> Any:
-            return self.done(call, what, lambda: real(what, *rest, **named))
+            short = self._short(call, rest) if self.part and self._ours(what) else rest
+            return self.done(call, what, lambda: real(what, *short, **named))
 
         return wrapper
+
+    def _short(self, call: str, rest: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Of what follows the descriptor or the socket: how many bytes to take, or what to give."""
+        if call in ("read", "recv"):
+            return (min(rest[0], self.part), *rest[1:])
+        if call in ("write", "send"):
+            return (self._beginning(rest[0]), *rest[1:])
+        return rest
+
+    def _beginning(self, of: Any) -> memoryview:
+        view = memoryview(of).cast("B")
+        return view[: self.part or len(view)]
 
     def _maker(self, real: Callable[..., None]) -> Callable[..., None]:
         def init(
@@ -132,15 +148,18 @@ class Calls:
 
         class Raw(io.FileIO):
             def write(self, data: Any) -> int:
-                done = calls.done("write", self.fileno(), lambda: super(Raw, self).write(data))
-                return done or 0
+                act, own = super().write, self._part_of(data)
+                return calls.done("write", self.fileno(), lambda: act(own)) or 0
 
             def readinto(self, buffer: Any) -> Any:
-                act = super().readinto
-                return calls.done("read", self.fileno(), lambda: act(buffer))
+                act, own = super().readinto, self._part_of(buffer)
+                return calls.done("read", self.fileno(), lambda: act(own))
 
             def readall(self) -> Any:
                 return calls.done("read", self.fileno(), super().readall)
+
+            def _part_of(self, data: Any) -> Any:
+                return calls._beginning(data) if calls._ours(self.fileno()) else data
 
         def raw(file: Any, mode: str, given: Callable[[Any, int], int] | None) -> io.FileIO:
             plain = mode.replace("b", "").replace("t", "")

@@ -17,7 +17,7 @@ from typing import Any
 
 from mwalimu.data.seen import FirstSeen
 from mwalimu.data.traffic import traffic_file, traffic_files, whole_rows
-from mwalimu.run import disk_errors, exclusive, fsync_folder
+from mwalimu.run import disk_errors, exclusive, fsync_folder, read_at, write_all
 from mwalimu.synthesis.rows import to_line
 
 LARGEST = 64 << 20  # bytes of a file
@@ -80,9 +80,7 @@ class TrafficLog:
             self._turn()
         with disk_errors(self.folder):
             try:
-                written = os.write(self._file, line)
-                while written < len(line):
-                    written += os.write(self._file, memoryview(line)[written:])
+                write_all(self._file, line)
             except OSError:
                 os.ftruncate(self._file, self._end)
                 raise
@@ -132,7 +130,7 @@ def _whole(file: int) -> int:
     position = os.fstat(file).st_size
     while position > 0:
         start = max(0, position - (1 << 16))
-        found = os.pread(file, position - start, start).rfind(b"\n")
+        found = read_at(file, position - start, start).rfind(b"\n")
         if found >= 0:
             return start + found + 1
         position = start

@@ -23,7 +23,7 @@ from typing import IO, NamedTuple
 
 from mwalimu.data.seen import MaybeMet
 from mwalimu.errors import RunError
-from mwalimu.run import atomic_writer, disk_errors, exclusive
+from mwalimu.run import atomic_writer, disk_errors, exclusive, read_at, write_all
 from mwalimu.synthesis.frames import ANSWER, HEAD, SENT, UNBILLED, Cost, Frame, pack, read_frames
 from mwalimu.synthesis.index import FILE, Fold, Index, IndexDamaged, Spend
 
@@ -97,7 +97,7 @@ class AnswerStore:
             return None
         offset, length = place
         with disk_errors(self.folder / SEGMENT):
-            data = os.pread(self._file, HEAD.size + length, offset - HEAD.size)
+            data = read_at(self._file, HEAD.size + length, offset - HEAD.size)
         frame = next(read_frames(data), None)
         if frame is None or frame.kind != ANSWER or frame.key != raw_key:
             return None
@@ -141,7 +141,7 @@ class AnswerStore:
         keyed = [(bytes.fromhex(key), cost, raw) for key, cost, raw in items]
         packed = [pack(kind, key, self.run, cost, raw) for key, cost, raw in keyed]
         try:
-            _write_all(self._file, b"".join(packed))
+            write_all(self._file, b"".join(packed))
         except OSError:
             with disk_errors(self.folder):
                 os.ftruncate(self._file, self.end)
@@ -200,7 +200,7 @@ def read_answers(folder: Path) -> Iterator[Stored]:
         descriptor = handle.fileno()
         for frame in stored_frames(descriptor, len(MAGIC), os.fstat(descriptor).st_size):
             if frame.kind == ANSWER:
-                raw = os.pread(descriptor, frame.length, frame.offset)
+                raw = read_at(descriptor, frame.length, frame.offset)
                 yield Stored(frame.key.hex(), frame.cost, raw)
 
 
@@ -234,23 +234,17 @@ def _open_segment(path: Path) -> int:
         with atomic_writer(path, mode=0o600) as handle:  # no power cut leaves half a first line
             handle.write(MAGIC)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
-    if os.pread(descriptor, len(MAGIC), 0) != MAGIC:
+    if read_at(descriptor, len(MAGIC), 0) != MAGIC:
         os.close(descriptor)
         raise _other_version(path)
     return descriptor
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    written = os.write(descriptor, data)
-    while written < len(data):
-        written += os.write(descriptor, memoryview(data)[written:])
 
 
 def stored_frames(descriptor: int, start: int, size: int) -> Iterator[Frame]:
     """Every whole frame between `start` and `size`, read in pieces."""
     piece, position = 1 << 22, start
     while position < size:
-        data = os.pread(descriptor, min(piece, size - position), position)
+        data = read_at(descriptor, min(piece, size - position), position)
         last = position + len(data) >= size
         used = 0
         for frame in read_frames(data, search=last or len(data) >= 1 << 26):

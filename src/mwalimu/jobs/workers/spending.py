@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 
 from mwalimu.data.record import Json
+from mwalimu.run import read_at
 from mwalimu.synthesis.frames import ANSWER, SENT, read_frames
 from mwalimu.synthesis.store import MAGIC, SEGMENT
 
@@ -40,7 +40,7 @@ class Spending:
 
     def _catch_up(self, account: bytes) -> None:
         with open(self.segment, "rb") as handle:
-            while data := os.pread(handle.fileno(), PIECE, self._read):
+            while data := read_at(handle.fileno(), PIECE, self._read):
                 used = 0
                 for frame in read_frames(data):
                     used = frame.offset + frame.length
