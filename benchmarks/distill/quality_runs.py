@@ -85,6 +85,7 @@ def prepare(load: Workload, arm: Arm, out: Path, progress: Progress) -> Lesson:
     config = build_config(_job(load, arm), base=root)
     pipeline = Pipeline(config, root / "run", store=out / "store", progress=progress)
     pipeline.generate()
+    pipeline.curate()
     summary = pipeline.signals()
     size = summary.get(f"{arm.encoding}_bytes_per_token")
     return Lesson(pipeline.config, pipeline.run, _taught(pipeline.run, arm, load.train), size)
@@ -100,6 +101,7 @@ def _job(load: Workload, arm: Arm) -> dict[str, Any]:
         "teacher": teacher | {"max_tokens": load.max_tokens},
         "student": student,
         "generate": {"min_ok": 0.5, "deduplicate": False},
+        "curate": {"min_ok": 0.0, "checks": []},
         "finetune": load.finetune | own["finetune"],
     }
 
