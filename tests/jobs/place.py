@@ -19,7 +19,8 @@ NAMES = ("tiny-distilled", "tiny-baseline")
 class Place:
     def __init__(self, root: Path, student: Path) -> None:
         self.workspace = Workspace(root)
-        self.store = JobStore(self.workspace.database, max_attempts=1000)
+        # On a busy machine the first worker is forked late, and no server takes its job back.
+        self.store = JobStore(self.workspace.database, max_attempts=1000, lease_s=600)
         self.models = ModelStore(self.store.database)
         self.student = student
         for split in ("train", "test"):
