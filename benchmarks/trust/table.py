@@ -55,7 +55,11 @@ FIGURES = (
         "R6",
         "Faults of a teacher",
         "60 kinds, on the first call, midway, on all: the right outcome a row, outcomes sum up",
-        ("tests/synthesis/test_faults.py", "tests/faults/test_sockets.py"),
+        (
+            "tests/synthesis/test_faults.py",
+            "tests/faults/test_sockets.py",
+            "tests/faults/test_short.py",
+        ),
     ),
     Figure(
         "R7",

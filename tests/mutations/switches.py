@@ -45,6 +45,12 @@ SWITCHES = {
         "            if False:\n",
         "tests/test_run.py",
     ),
+    "a short read is gone on with": Switch(
+        "run.py",
+        "    while len(data) < length and (",
+        "    while False and (",
+        "tests/faults/test_short.py",
+    ),
     "a frame's checksum": Switch(
         "synthesis/frames.py",
         "    if zlib.crc32(memoryview(data)[offset : offset + length], head) != crc:\n",
