@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def tried(figure: Figure, *, short: bool) -> dict[str, Any]:
         [*command, *figure.tests], cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
     found = lines.read_text().splitlines() if lines.exists() else []
-    recorded = [line for line in map(json.loads, found) if line["figure"] == figure.number]
+    recorded = summed(line for line in map(json.loads, found) if line["figure"] == figure.number)
     said = done.stdout.strip().splitlines()
     return {
         "passed": done.returncode == 0,
@@ -75,6 +76,18 @@ def tried(figure: Figure, *, short: bool) -> dict[str, Any]:
         "tests": said[-1:],
         "said": [] if done.returncode == 0 else done.stdout.splitlines()[-15:],
     }
+
+
+def summed(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines that differ in their counts alone become one."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for line in lines:
+        kept = found.setdefault(
+            (line["what"], line["seed"], line["note"]), line | {"tried": 0, "failed": 0}
+        )
+        for count in ("tried", "failed"):
+            kept[count] += line[count]
+    return list(found.values())
 
 
 def commit() -> str:
