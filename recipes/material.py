@@ -13,7 +13,7 @@ from recipes.make_data import draw_rows, load_world
 from mwalimu.data.dataset import load_records
 from mwalimu.data.record import Record
 from mwalimu.errors import DataError
-from mwalimu.run import atomic_writer
+from mwalimu.files import atomic_writer
 
 AMOUNTS = {"lessons": 4000, "lesson_epochs": 2, "pages": 2500, "prompts": 0, "vocabulary": 1024}
 """Gold rows of the teacher; rows that the student reads without their answers; prompts beside those

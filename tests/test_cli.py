@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mwalimu.run import exclusive, sha256_file
+from mwalimu.files import exclusive, sha256_file
 from tests.command import mwalimu, start
 from tests.synthesis.teacher_server import TeacherServer
 from tests.tiny import make_tiny_model

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from mwalimu.files import sha256_file
 from mwalimu.quickstart.job import write_job
 from mwalimu.quickstart.rows import generate_rows
-from mwalimu.run import sha256_file
 from tests import command
 from tests.command import Command
 from tests.model_server import ModelServer

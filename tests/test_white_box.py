@@ -16,8 +16,8 @@ from mwalimu import api
 from mwalimu.cli import main
 from mwalimu.config import Config, load_config
 from mwalimu.errors import ConfigError, RunError
+from mwalimu.files import sha256_file
 from mwalimu.quickstart.job import write_job
-from mwalimu.run import sha256_file
 from tests.command import processes
 
 ROWS = {"train": 32, "validation": 6}

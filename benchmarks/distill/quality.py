@@ -24,7 +24,7 @@ from quality_runs import Arm, Lesson, prepare, run_one, teacher_result
 from quality_sets import SETS, Workload
 from quality_summary import summarise
 
-from mwalimu.run import write_json
+from mwalimu.files import write_json
 
 ARMS = "gold,text,sampled-12,topk-32,dense"
 SIZES = "sampled-1,sampled-3,sampled-6,sampled-25,sampled-50,topk-1,topk-4,topk-8,topk-16"

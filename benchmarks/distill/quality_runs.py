@@ -20,11 +20,12 @@ from quality_sets import Rows, Workload, dump
 from mwalimu.config import Config, build_config
 from mwalimu.data.readers import to_record
 from mwalimu.evaluation.generate import load_answerer
+from mwalimu.files import write_json
 from mwalimu.finetune.finetune import train_student
 from mwalimu.finetune.teacher.white_box import WhiteBox
 from mwalimu.pipeline import Pipeline
 from mwalimu.progress import Progress
-from mwalimu.run import Run, write_json
+from mwalimu.run import Run
 
 LEAST_ROWS_AN_EPOCH = 2_000
 """Few prompts are repeated to so many rows: an epoch ends with a checkpoint, which takes time."""

@@ -12,7 +12,7 @@ import numpy as np
 from quality_plots import by_bytes, by_prompts
 from quality_statistics import Array, Interval, over_seeds, over_seeds_and_rows, p_value
 
-from mwalimu.run import write_json
+from mwalimu.files import write_json
 
 MAIN = ("gold", "text", "sampled-12", "topk-32", "dense")
 PAIRS = (

@@ -10,8 +10,8 @@ from conversations import generate_conversations
 from teacher import CONTEXT, shipped
 
 from mwalimu.config import Config, load_config
+from mwalimu.files import atomic_writer
 from mwalimu.quickstart.job import FINETUNE, write_jsonl
-from mwalimu.run import atomic_writer
 
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 50_000, 300, 2_000
 EPOCHS = 4

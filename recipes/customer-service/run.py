@@ -29,8 +29,8 @@ from teacher import teach
 from mwalimu import api
 from mwalimu.config import Config, TargetConfig
 from mwalimu.evaluation.memory import MIB
+from mwalimu.files import atomic_writer
 from mwalimu.progress import Progress, live_progress
-from mwalimu.run import atomic_writer
 
 TEACHER, TEACHER_ONNX, STUDENT, STUDENT_INT4 = (
     "teacher",

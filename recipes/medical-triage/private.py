@@ -23,7 +23,7 @@ from mwalimu.data.privacy import mask
 from mwalimu.data.readers import BadRow
 from mwalimu.data.shards import Shards
 from mwalimu.errors import MwalimuError
-from mwalimu.run import atomic_writer
+from mwalimu.files import atomic_writer
 
 TEXTS = ("system", "prompt", "completion", "input", "output", "content")
 

@@ -14,9 +14,10 @@ import yaml
 from mwalimu.auto.execute import execute, in_rounds
 from mwalimu.config import ActiveConfig, Config, build_config
 from mwalimu.errors import ConfigError
+from mwalimu.files import sha256_file
 from mwalimu.pipeline import Pipeline
 from mwalimu.quickstart.job import write_job
-from mwalimu.run import Run, sha256_file
+from mwalimu.run import Run
 from mwalimu.tuning.conclusion import NothingMeasured
 from tests import command
 from tests.buying.test_rounds import raw_job as rounds_job

@@ -15,8 +15,9 @@ from mwalimu.buying import rounds
 from mwalimu.buying.rounds import buy
 from mwalimu.config import Config, build_config
 from mwalimu.errors import BudgetReached, ConfigError, RunError
+from mwalimu.files import sha256_file
 from mwalimu.pipeline import Pipeline
-from mwalimu.run import Run, sha256_file
+from mwalimu.run import Run
 from tests import command
 from tests.synthesis.teacher_server import TeacherServer
 from tests.tiny import make_tiny_model

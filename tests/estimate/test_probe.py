@@ -9,7 +9,8 @@ from aiohttp import web
 from mwalimu.config import Config
 from mwalimu.errors import BudgetReached, ConfigError, RunError, TeacherUnreachable
 from mwalimu.estimate import Estimate
-from mwalimu.run import Run, exclusive
+from mwalimu.files import exclusive
+from mwalimu.run import Run
 from tests.estimate.jobs import (
     PRICES,
     generate_rows,

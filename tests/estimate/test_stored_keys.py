@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mwalimu.run import exclusive
+from mwalimu.files import exclusive
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.index import Spend, StoredKeys
 from mwalimu.synthesis.store import AnswerStore, Stored

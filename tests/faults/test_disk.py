@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from mwalimu.files import sha256_file
 from mwalimu.quickstart.job import write_job
-from mwalimu.run import Run, sha256_file
+from mwalimu.run import Run
 from mwalimu.upkeep.checking import check_run
 from tests import command
 from tests.figures import record

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mwalimu.files import sha256_file
 from mwalimu.quickstart.job import write_job
-from mwalimu.run import sha256_file
 from mwalimu.upkeep.checking import check_run
 from tests import command
 from tests.faults.test_sockets import ROWS, generate, hashes, write

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from mwalimu.files import sha256_file
 from mwalimu.quickstart.job import write_jsonl
-from mwalimu.run import sha256_file
 from tests import command
 from tests.figures import record
 from tests.synthesis.teacher_server import TeacherServer

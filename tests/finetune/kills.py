@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
+from mwalimu.files import sha256_file
 from mwalimu.finetune import task
 from mwalimu.finetune.checkpoint import Checkpoints
 from mwalimu.finetune.trainer import Trainer
-from mwalimu.run import sha256_file
 from tests.finetune.jobs import sums, train, untimed, weights
 from tests.tiny import make_tiny_model
 

@@ -9,8 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from mwalimu.errors import DiskFull
+from mwalimu.files import sha256_file
 from mwalimu.finetune.files import publish_folder, save_tensors, tensor_errors
-from mwalimu.run import sha256_file
 
 
 def test_a_folder_replaces_the_one_before(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from mwalimu.config import Config, build_config
 from mwalimu.data.tokenize import encode_prompt
 from mwalimu.errors import DataError, NoTargetTokens, RunError, StudentError
+from mwalimu.files import atomic_writer
 from mwalimu.finetune.finetune import finetune, train_student
-from mwalimu.run import Run, atomic_writer
+from mwalimu.run import Run
 from tests.finetune.jobs import SETTINGS, chat, metrics, sums, train, weights
 from tests.tiny import make_tiny_model
 

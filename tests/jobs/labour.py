@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mwalimu.files import atomic_writer, write_json
 from mwalimu.jobs.records import Job
 from mwalimu.jobs.states import State
 from mwalimu.jobs.store.job_store import JobStore
@@ -29,7 +30,6 @@ from mwalimu.jobs.workers.supervisor import Supervisor
 from mwalimu.jobs.workers.task import Outcome, Task, Work
 from mwalimu.jobs.workers.worker import main
 from mwalimu.jobs.workspace import Workspace
-from mwalimu.run import atomic_writer, write_json
 
 LEASE_S = 3.0
 PROGRAM = ("-m", "tests.jobs.labour")

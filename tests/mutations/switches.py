@@ -16,13 +16,13 @@ class Switch(NamedTuple):
 
 SWITCHES = {
     "a published file is fsynced": Switch(
-        "run.py",
+        "files.py",
         "                handle.flush()\n                os.fsync(handle.fileno())\n",
         "                handle.flush()\n",
         "tests/power/test_power_cut.py",
     ),
     "a folder is fsynced after a rename": Switch(
-        "run.py",
+        "files.py",
         "        fsync_folder(path.parent)\n\n\ndef write_json",
         "        pass\n\n\ndef write_json",
         "tests/power/test_power_cut.py",
@@ -46,7 +46,7 @@ SWITCHES = {
         "tests/test_run.py",
     ),
     "a short read is gone on with": Switch(
-        "run.py",
+        "files.py",
         "    while len(data) < length and (",
         "    while False and (",
         "tests/faults/test_short.py",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import mwalimu
-from mwalimu.run import sha256_file
+from mwalimu.files import sha256_file
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "mwalimu"

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from mwalimu.errors import RunError
+from mwalimu.files import atomic_writer
 from mwalimu.finetune.files import publish_folder
-from mwalimu.run import Run, atomic_writer
+from mwalimu.run import Run
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.store import AnswerStore, Stored
 from mwalimu.upkeep.backup import back_up

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from mwalimu import run
+from mwalimu import files
 from tests.signals.cases import ENCODINGS, rows_for, write
 
 ENCODING = ENCODINGS["topk"]
@@ -77,7 +77,7 @@ def kill_at(last: int) -> None:
         step()
         return Halting(open(path, mode, **named), step)
 
-    run.open = open_halting  # type: ignore[attr-defined]
+    files.open = open_halting  # type: ignore[attr-defined]
     for name in ("replace", "fsync", "unlink"):
         setattr(os, name, counted(getattr(os, name)))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mwalimu.errors import RunError
-from mwalimu.run import exclusive
+from mwalimu.files import exclusive
 from mwalimu.synthesis.checking import check_store, rebuild_index
 from mwalimu.synthesis.index import FILE
 from mwalimu.synthesis.store import AnswerStore

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from mwalimu.run import Run, atomic_writer
+from mwalimu.files import atomic_writer
+from mwalimu.run import Run
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.store import AnswerStore, Stored
 

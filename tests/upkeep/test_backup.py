@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mwalimu.errors import DiskFull, RunError
-from mwalimu.run import Run, exclusive
+from mwalimu.files import exclusive
+from mwalimu.run import Run
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.store import AnswerStore, Stored, read_answers
 from mwalimu.upkeep import backup

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mwalimu.errors import RunError
-from mwalimu.run import exclusive
+from mwalimu.files import exclusive
 from mwalimu.upkeep.leftovers import collect_garbage, leftovers, repair
 from tests.upkeep.made import publish, run_folder
 

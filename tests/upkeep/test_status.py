@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from mwalimu.errors import RunError
-from mwalimu.run import Run, exclusive
+from mwalimu.files import exclusive
+from mwalimu.run import Run
 from mwalimu.upkeep.status import status
 from tests.upkeep.made import CONFIG, publish, run_folder, store
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mwalimu.run import write_json
+from mwalimu.files import write_json
 
 BOUGHT, SHARED, CHOSEN = "bought", "shared out", "chosen"
 ORDER = (BOUGHT, SHARED, CHOSEN)

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mwalimu.files import write_json
 from mwalimu.progress import Progress
-from mwalimu.run import write_json
 
 KEPT_EVERY_S = 2.0
 

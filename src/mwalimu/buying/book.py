@@ -22,8 +22,9 @@ from mwalimu.buying.forecast import Point
 from mwalimu.buying.ledger import Paid
 from mwalimu.data.record import Record
 from mwalimu.errors import RunError
+from mwalimu.files import atomic_writer, write_json
 from mwalimu.pipeline.inputs import BOUGHT
-from mwalimu.run import Run, atomic_writer, fingerprint, write_json
+from mwalimu.run import Run, fingerprint
 from mwalimu.synthesis.rows import to_line
 
 

@@ -75,8 +75,8 @@ def _exported(
 ) -> Mapping[str, Any]:
     """One process at a time in the run folder. The report, if there is one, tells of it at once."""
     from mwalimu import api
+    from mwalimu.files import exclusive
     from mwalimu.progress import live_progress
-    from mwalimu.run import exclusive
 
     require_run(run)
     with exclusive(run, "run folder"), live_progress() as progress:

@@ -49,9 +49,10 @@ def load(config: Path, overrides: list[str] | None) -> Config:
 @contextmanager
 def opened(config: Path, run: Path | None, overrides: list[str] | None) -> Iterator[Pipeline]:
     """Of several processes the first one holds the run folder and shows how far they are."""
+    from mwalimu.files import exclusive
     from mwalimu.pipeline import Pipeline
     from mwalimu.progress import live_progress, silent
-    from mwalimu.run import exclusive, launched
+    from mwalimu.run import launched
 
     resolved = load(config, overrides)
     root = run or Path("runs") / config.resolve().parent.name

@@ -21,8 +21,9 @@ from mwalimu.curation.row import Row, read_rows
 from mwalimu.curation.verdict import Verdict
 from mwalimu.data.record import Record
 from mwalimu.errors import TooFewAnswers
+from mwalimu.files import atomic_writer, write_json
 from mwalimu.progress import Progress
-from mwalimu.run import LEARNED, Run, atomic_writer, write_json
+from mwalimu.run import LEARNED, Run
 
 REPORTED_EVERY = 1000
 

@@ -23,7 +23,8 @@ from typing import Any
 
 from mwalimu.data.readers import SUFFIXES, BadRow, read_file, suffix_of
 from mwalimu.errors import DataError
-from mwalimu.run import fingerprint, sha256_file
+from mwalimu.files import sha256_file
+from mwalimu.run import fingerprint
 
 SHOWN_PROBLEMS = 20
 SHOWN_NAMES = 5

@@ -25,9 +25,10 @@ from mwalimu.estimate.signal_side import signal_side
 from mwalimu.estimate.survey import Survey, distinct, take_survey
 from mwalimu.estimate.teacher_side import Cost, PlaceCost, cost_of, total_cost
 from mwalimu.estimate.training_side import training_side
+from mwalimu.files import exclusive
 from mwalimu.preparation.plan import facts, is_wanted, prepared_prompts
 from mwalimu.progress import Progress
-from mwalimu.run import Run, exclusive, fingerprint
+from mwalimu.run import Run, fingerprint
 from mwalimu.synthesis.index import Spend, StoredKeys
 
 Rows = Iterable[Record]

@@ -21,8 +21,9 @@ from mwalimu.evaluation.memory import release_memory
 from mwalimu.evaluation.performance import Performance, loaded_of, measured_answers
 from mwalimu.evaluation.reading import Read, read_texts
 from mwalimu.evaluation.summary import TEACHER
+from mwalimu.files import sha256_file, write_json
 from mwalimu.progress import Progress
-from mwalimu.run import Run, fingerprint, sha256_file, write_json
+from mwalimu.run import Run, fingerprint
 
 
 @dataclass(frozen=True, slots=True)

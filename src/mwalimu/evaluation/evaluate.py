@@ -21,8 +21,9 @@ from mwalimu.evaluation.reading import Read
 from mwalimu.evaluation.summary import Extras, Result, Row, summarise
 from mwalimu.evaluation.tasks import Tasks
 from mwalimu.evaluation.tasks.own import load_tasks
+from mwalimu.files import atomic_writer, write_json
 from mwalimu.progress import Progress
-from mwalimu.run import Run, atomic_writer, write_json
+from mwalimu.run import Run
 
 
 def evaluate(

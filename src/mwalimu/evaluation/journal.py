@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mwalimu.data.batched_generation import Answer
-from mwalimu.run import atomic_writer, disk_errors
+from mwalimu.files import atomic_writer, disk_errors
 
 
 @dataclass(slots=True)

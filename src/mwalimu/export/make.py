@@ -13,7 +13,7 @@ from mwalimu.data.loading import load_tokenizer
 from mwalimu.data.tokenize import ending_ids, prepare_tokenizer
 from mwalimu.export.built import Built, versions_of
 from mwalimu.export.source import plain
-from mwalimu.run import fsync_folder
+from mwalimu.files import fsync_folder
 from mwalimu.runtimes.manifest import Export, hashed, write_export
 
 # Each module has `made_with()`, the versions of what decides its bytes, and `build(source, folder,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mwalimu.export.card import Origin, card, licence_notes
-from mwalimu.run import atomic_writer, write_json
+from mwalimu.files import atomic_writer, write_json
 from mwalimu.runtimes import Export
 from mwalimu.runtimes.manifest import hashed, write_export
 

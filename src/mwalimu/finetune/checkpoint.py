@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from mwalimu.errors import TrainingError
+from mwalimu.files import sha256_file
 from mwalimu.finetune.disk import require_space
 from mwalimu.finetune.exact import random_state, restore_random_state
 from mwalimu.finetune.parallel.publishing import publish_together
 from mwalimu.finetune.parallel.world import ALONE, World
 from mwalimu.finetune.snapshot import Snapshot
 from mwalimu.finetune.state import TrainState
-from mwalimu.run import sha256_file
 
 STATE, MANIFEST = "state.json", "manifest.json"
 SLACK = 1 << 20  # bytes: the two JSON files, headers, blocks of the file system

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from mwalimu.run import disk_errors, fsync_folder, fsync_tree
+from mwalimu.files import disk_errors, fsync_folder, fsync_tree
 
 _DTYPES = {
     torch.float64: "F64",

@@ -18,6 +18,7 @@ from mwalimu.config import (
     learns_from_teacher,
 )
 from mwalimu.errors import ConfigError, DataError
+from mwalimu.files import sha256_file, write_json
 from mwalimu.finetune.exact import deterministic
 from mwalimu.finetune.parallel.world import joined
 from mwalimu.finetune.rows import Rows, check_rows
@@ -28,7 +29,7 @@ from mwalimu.finetune.teacher.white_box import WhiteBox
 from mwalimu.finetune.watching.lr_finder import Found, range_test
 from mwalimu.finetune.watching.trackers import require_trackers
 from mwalimu.progress import Progress
-from mwalimu.run import Run, fingerprint, launched, model_hashes, sha256_file, write_json
+from mwalimu.run import Run, fingerprint, launched, model_hashes
 
 
 def finetune(

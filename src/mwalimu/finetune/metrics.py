@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mwalimu.run import disk_errors
+from mwalimu.files import disk_errors
 
 MOST_LINES = 5000
 """A longer run writes every k-th step, so that the file and its plot stay small."""

@@ -15,8 +15,8 @@ import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from mwalimu.files import disk_errors, fsync_folder
 from mwalimu.jobs.workspace import Workspace
-from mwalimu.run import disk_errors, fsync_folder
 
 UNUSED_S = 86_400.0  # that a folder may be without a job: its submission may be under way
 

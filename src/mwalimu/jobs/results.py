@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mwalimu.data.record import Json
+from mwalimu.files import whole_lines
 from mwalimu.jobs.records import Event, Job
 from mwalimu.jobs.refusals import NotFound
 from mwalimu.jobs.states import ENDED, State
@@ -22,7 +23,7 @@ from mwalimu.report.examples import Rows
 from mwalimu.report.facts import rows_of
 from mwalimu.report.funnel import funnel
 from mwalimu.report.wording import DISTILLED
-from mwalimu.run import STAGES, Run, StageState, asked_stages, whole_lines
+from mwalimu.run import STAGES, Run, StageState, asked_stages
 
 METRICS = "finetune/metrics.jsonl"
 LINES = 5000  # of metrics.jsonl at once

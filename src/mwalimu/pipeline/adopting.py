@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-from mwalimu.run import Run, fsync_folder, link_or_copy
+from mwalimu.files import fsync_folder, link_or_copy
+from mwalimu.run import Run
 
 ADOPTABLE = ("prompts", "prepare", "generate", "curate", "signals", "finetune")
 WRITTEN_AGAIN = frozenset({"metrics.jsonl"})

@@ -19,6 +19,7 @@ from mwalimu.config import Config, dump_config, needed_signals, public_config
 from mwalimu.data.dataset import Dataset, load_records
 from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError, RunError
+from mwalimu.files import atomic_writer, sha256_file, write_json
 from mwalimu.pipeline.adopting import adopt
 from mwalimu.pipeline.fingerprints import Fingerprints, of_prompts
 from mwalimu.pipeline.inputs import Inputs, bought_prompts, read_inputs, streamed_test
@@ -26,7 +27,7 @@ from mwalimu.pipeline.observing import stage, watched
 from mwalimu.pipeline.traffic import take_traffic_answers, with_traffic
 from mwalimu.preparation.plan import is_wanted, prepared_prompts
 from mwalimu.progress import Progress, silent
-from mwalimu.run import Run, atomic_writer, launched, sha256_file, write_json
+from mwalimu.run import Run, launched
 from mwalimu.telemetry.setting_up import is_on
 
 if TYPE_CHECKING:

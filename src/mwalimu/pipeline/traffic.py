@@ -10,7 +10,8 @@ from mwalimu.data.dataset import open_dataset
 from mwalimu.data.record import Record
 from mwalimu.data.seen import FirstSeen
 from mwalimu.data.traffic import ANSWERS, read_traffic
-from mwalimu.run import Run, atomic_writer
+from mwalimu.files import atomic_writer
+from mwalimu.run import Run
 from mwalimu.synthesis.rows import to_line
 
 Note = Callable[[str], None]

@@ -19,13 +19,14 @@ import orjson
 from mwalimu.config import Config
 from mwalimu.data.dataset import Dataset
 from mwalimu.errors import DataError
+from mwalimu.files import atomic_writer, write_json
 from mwalimu.preparation.left_out import LeftOut, Why
 from mwalimu.preparation.near_duplicates import CHUNK, SIZE, first_near, signatures
 from mwalimu.preparation.screening import Kind, Matched, Sources, screen
 from mwalimu.preparation.shaping import shape
 from mwalimu.preparation.words import setting, turns
 from mwalimu.progress import Progress
-from mwalimu.run import Run, atomic_writer, write_json
+from mwalimu.run import Run
 
 Out = dict[str, LeftOut]
 """By split."""

@@ -23,9 +23,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from mwalimu.data.dataset import open_dataset
 from mwalimu.errors import ConfigError, DataError
+from mwalimu.files import atomic_writer
 from mwalimu.preparation.contamination import PublicRows, distinctive
 from mwalimu.preparation.words import Hashes, text_hash, user_turns
-from mwalimu.run import atomic_writer
 
 FORMAT = 1
 WINDOW = 2

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from mwalimu.files import atomic_writer
 from mwalimu.quickstart.rows import generate_rows
-from mwalimu.run import atomic_writer
 
 ROWS = {"train": 13000, "validation": 300, "test": 600, "labelled": 150}
 FINETUNE = {

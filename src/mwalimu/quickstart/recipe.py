@@ -14,12 +14,12 @@ from statistics import fmean
 from typing import Any
 
 from mwalimu.config import FinetuneConfig, StudentConfig
+from mwalimu.files import atomic_writer
 from mwalimu.progress import Progress
 from mwalimu.quickstart.records import generate_exercises, generate_pages
 from mwalimu.quickstart.rows import generate_rows
 from mwalimu.quickstart.tokenizer import train_tokenizer
 from mwalimu.quickstart.world import WORLD_VERSION
-from mwalimu.run import atomic_writer
 
 SEED = 0
 CONTEXT, MAX_ANSWER, BATCH = 256, 64, 128

@@ -12,13 +12,14 @@ from markupsafe import Markup
 
 from mwalimu.errors import RunError
 from mwalimu.evaluation.statistics import compared
+from mwalimu.files import atomic_writer
 from mwalimu.report import plots
 from mwalimu.report.facts import PLOTS_NEED, rows_of
 from mwalimu.report.funnel import funnel
 from mwalimu.report.verdict import ALPHA, by_name, curve
 from mwalimu.report.wording import DISTILLED, Row, p_value, points
 from mwalimu.report.write import render, stages_of
-from mwalimu.run import Run, atomic_writer
+from mwalimu.run import Run
 
 DRAWS, SEED = 2000, 0  # of the bootstrap
 ABSENT = "not set"

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mwalimu.files import atomic_writer
 from mwalimu.report.exports import gate_word
 from mwalimu.report.facts import collect
 from mwalimu.report.wording import (
@@ -29,7 +30,7 @@ from mwalimu.report.wording import (
     usd,
     without_controls,
 )
-from mwalimu.run import Run, StageState, atomic_writer, fingerprint
+from mwalimu.run import Run, StageState, fingerprint
 
 # Beside finetune, where done.
 SHOWN = ("prompts", "prepare", "generate", "curate", "signals", "evaluate", "export")

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from mwalimu.config import ExportFormat
 from mwalimu.errors import RunError
-from mwalimu.run import sha256_file, write_json
+from mwalimu.files import sha256_file, write_json
 
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 MANIFEST = "export.json"

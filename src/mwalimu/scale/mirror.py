@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mwalimu.errors import RunError
-from mwalimu.run import Run, exclusive, sha256_file
+from mwalimu.files import exclusive, sha256_file
+from mwalimu.run import Run
 from mwalimu.scale.objects import Objects
 from mwalimu.synthesis.store import MAGIC, SEGMENT, has_answers, stored_frames
 

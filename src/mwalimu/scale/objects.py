@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mwalimu.errors import MissingDependency, MwalimuError, RunError
-from mwalimu.run import atomic_writer
+from mwalimu.files import atomic_writer
 
 PIECE = 1 << 24  # bytes of an object that are in memory at once
 

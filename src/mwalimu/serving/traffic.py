@@ -17,7 +17,7 @@ from typing import Any
 
 from mwalimu.data.seen import FirstSeen
 from mwalimu.data.traffic import traffic_file, traffic_files, whole_rows
-from mwalimu.run import disk_errors, exclusive, fsync_folder, read_at, write_all
+from mwalimu.files import disk_errors, exclusive, fsync_folder, read_at, write_all
 from mwalimu.synthesis.rows import to_line
 
 LARGEST = 64 << 20  # bytes of a file

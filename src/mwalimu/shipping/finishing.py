@@ -21,9 +21,10 @@ from mwalimu.export.matrices import Rounding
 from mwalimu.export.package import size_mib
 from mwalimu.export.rounding import require_reproduced, roundings
 from mwalimu.export.source import plain
+from mwalimu.files import sha256_file, write_json
 from mwalimu.finetune.finishing import finish_student
 from mwalimu.progress import Progress
-from mwalimu.run import Run, fingerprint, sha256_file, write_json
+from mwalimu.run import Run, fingerprint
 from mwalimu.runtimes import Export
 from mwalimu.shipping.bench import Bench
 

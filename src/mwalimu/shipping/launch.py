@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mwalimu.errors import MwalimuError, StudentError
-from mwalimu.run import write_json
+from mwalimu.files import write_json
 from mwalimu.shipping.telling import rebuilt
 from mwalimu.shipping.trial import Found, Job, read_found
 

@@ -25,7 +25,7 @@ from mwalimu.evaluation.journal import Journal
 from mwalimu.evaluation.memory import KIB, MIB
 from mwalimu.evaluation.performance import Loaded, Performance, measured_answers
 from mwalimu.export.parity import Parity, compare
-from mwalimu.run import write_json
+from mwalimu.files import write_json
 from mwalimu.runtimes import Decoder, Logits, load_decoder
 from mwalimu.runtimes.generation import greedy, read
 from mwalimu.shipping.telling import told

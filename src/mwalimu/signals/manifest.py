@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mwalimu.errors import MachineError, RunError, SignalMismatch
-from mwalimu.run import disk_errors
+from mwalimu.files import disk_errors
 from mwalimu.signals.encoding import Encoding
 from mwalimu.signals.flat import DenseEncoding, HiddenEncoding, RealisedEncoding
 from mwalimu.signals.shard import shard_name

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mwalimu.errors import RunError, SignalMismatch
-from mwalimu.run import sha256_file
+from mwalimu.files import sha256_file
 from mwalimu.signals.manifest import Identity, Manifest, ShardFacts, read_manifest
 from mwalimu.signals.shard import KEY_BYTES, Cut, Shard, gathered
 from mwalimu.signals.signal import Array, Batch, Signal

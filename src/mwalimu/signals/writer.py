@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mwalimu.errors import RunError
-from mwalimu.run import atomic_writer, fingerprint, sha256_file, write_json
+from mwalimu.files import atomic_writer, sha256_file, write_json
+from mwalimu.run import fingerprint
 from mwalimu.signals.encoding import Encoding
 from mwalimu.signals.manifest import MANIFEST, Identity, Manifest, ShardFacts, is_finished_by
 from mwalimu.signals.shard import KEY_BYTES, Row, Shard, shard_bytes, shard_name

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mwalimu.run import exclusive
+from mwalimu.files import exclusive
 from mwalimu.synthesis.frames import ANSWER, HEAD
 from mwalimu.synthesis.index import FILE, StoredKeys
 from mwalimu.synthesis.store import MAGIC, SEGMENT, AnswerStore, open_for_reading, stored_frames

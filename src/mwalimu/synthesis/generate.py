@@ -15,8 +15,9 @@ from mwalimu.data.asked import asked_digest
 from mwalimu.data.record import Record
 from mwalimu.data.seen import FirstSeen
 from mwalimu.errors import TooFewAnswers
+from mwalimu.files import atomic_writer, write_json
 from mwalimu.progress import Progress
-from mwalimu.run import Run, atomic_writer, write_json
+from mwalimu.run import Run
 from mwalimu.synthesis.engine import Engine, Item
 from mwalimu.synthesis.job import Job
 from mwalimu.synthesis.ledger import Tally, total_usd, write_ledger

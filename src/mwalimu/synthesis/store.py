@@ -23,7 +23,7 @@ from typing import IO, NamedTuple
 
 from mwalimu.data.seen import MaybeMet
 from mwalimu.errors import RunError
-from mwalimu.run import atomic_writer, disk_errors, exclusive, read_at, write_all
+from mwalimu.files import atomic_writer, disk_errors, exclusive, read_at, write_all
 from mwalimu.synthesis.frames import ANSWER, HEAD, SENT, UNBILLED, Cost, Frame, pack, read_frames
 from mwalimu.synthesis.index import FILE, Fold, Index, IndexDamaged, Spend
 

@@ -14,8 +14,8 @@ from mwalimu.data.record import Record
 from mwalimu.errors import RunError
 from mwalimu.evaluation.evaluate import require_references
 from mwalimu.evaluation.statistics import Interval, compared, mean_interval
+from mwalimu.files import write_json
 from mwalimu.progress import Progress
-from mwalimu.run import write_json
 from mwalimu.tuning.bias import without_selection
 from mwalimu.tuning.importance import importances
 from mwalimu.tuning.measuring import Measured, measured

@@ -20,8 +20,9 @@ from mwalimu.evaluation.asking import Arm, Asking
 from mwalimu.evaluation.evaluate import graded
 from mwalimu.evaluation.price import price
 from mwalimu.evaluation.tasks.own import load_tasks
+from mwalimu.files import atomic_writer
 from mwalimu.progress import Progress
-from mwalimu.run import Run, atomic_writer
+from mwalimu.run import Run
 
 
 @dataclass(frozen=True, slots=True)

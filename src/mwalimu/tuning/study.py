@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mwalimu.config import TuneConfig
 from mwalimu.errors import MissingDependency, RunError
-from mwalimu.run import disk_errors
+from mwalimu.files import disk_errors
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

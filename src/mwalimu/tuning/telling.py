@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mwalimu.config import AutoConfig, Config, TuneConfig, dump_config
+from mwalimu.files import atomic_writer, write_json
 from mwalimu.report.wording import escape_markdown
-from mwalimu.run import atomic_writer, write_json
 from mwalimu.tuning.axes import recipe
 from mwalimu.tuning.conclusion import Conclusion, OnTest
 from mwalimu.tuning.importance import bars

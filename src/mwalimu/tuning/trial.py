@@ -21,9 +21,10 @@ from typing import Any
 
 from mwalimu.config import BudgetConfig, Config, needed_signals
 from mwalimu.errors import BudgetReached, Misplaced, MwalimuError
+from mwalimu.files import exclusive, sha256_file
 from mwalimu.pipeline import Pipeline
 from mwalimu.progress import live_progress
-from mwalimu.run import Run, exclusive, fingerprint, sha256_file
+from mwalimu.run import Run, fingerprint
 from mwalimu.shipping.telling import told
 from mwalimu.synthesis.budget import Prices
 from mwalimu.telemetry import setting_up

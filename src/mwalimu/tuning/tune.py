@@ -12,8 +12,9 @@ from mwalimu.config.loading import config_error
 from mwalimu.data.dataset import load_records
 from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError
+from mwalimu.files import sha256_file
 from mwalimu.pipeline import Pipeline
-from mwalimu.run import fingerprint, model_hashes, sha256_file
+from mwalimu.run import fingerprint, model_hashes
 from mwalimu.synthesis.budget import Prices
 from mwalimu.teachers.base import Usage
 from mwalimu.tuning.budget import Budget, parse_budget

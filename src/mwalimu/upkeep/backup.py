@@ -8,14 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mwalimu.errors import RunError
-from mwalimu.run import (
-    disk_errors,
-    fsync_folder,
-    fsync_tree,
-    is_held,
-    sha256_file,
-    write_json,
-)
+from mwalimu.files import disk_errors, fsync_folder, fsync_tree, is_held, sha256_file, write_json
 from mwalimu.synthesis.store import SEGMENT, has_answers, open_for_reading
 from mwalimu.upkeep.folders import existing
 

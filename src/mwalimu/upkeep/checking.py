@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mwalimu.errors import MachineError, RunError
-from mwalimu.run import STAGES, StageState, disk_errors, sha256_file
+from mwalimu.files import disk_errors, sha256_file
+from mwalimu.run import STAGES, StageState
 from mwalimu.signals.checks import verify as verify_signals
 from mwalimu.synthesis.checking import check_store
 from mwalimu.upkeep.folders import existing

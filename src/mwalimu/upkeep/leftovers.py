@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from mwalimu.run import Run, exclusive
+from mwalimu.files import exclusive
+from mwalimu.run import Run
 from mwalimu.upkeep.folders import existing
 
 _UNFINISHED = (".tmp", ".source", ".making")

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mwalimu.run import STAGES, Run, asked_stages, is_held, whole_lines
+from mwalimu.files import is_held, whole_lines
+from mwalimu.run import STAGES, Run, asked_stages
 from mwalimu.synthesis.index import StoredKeys
 from mwalimu.upkeep.folders import existing
 

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mwalimu.files import write_json
 from mwalimu.jobs.http.service import Service
 from mwalimu.jobs.records import Lease, Spec
 from mwalimu.jobs.states import State
-from mwalimu.run import Run, write_json
+from mwalimu.run import Run
 
 CONFIG: dict[str, Any] = {
     "task": "generic",

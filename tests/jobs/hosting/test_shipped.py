@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from mwalimu.files import sha256_file
 from mwalimu.jobs.hosting.shipped import put_quickstart
 from mwalimu.jobs.store.database import Database
 from mwalimu.jobs.store.datasets import DatasetStore
 from mwalimu.jobs.store.models import ModelStore
 from mwalimu.jobs.workspace import Workspace
 from mwalimu.quickstart.job import write_job
-from mwalimu.run import sha256_file
 
 
 def test_its_rows_and_models_are_there_once(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mwalimu.files import exclusive
 from mwalimu.jobs.workers import answers as module
 from mwalimu.jobs.workers.answers import own_answers
-from mwalimu.run import exclusive
 from mwalimu.synthesis.frames import Cost
 from mwalimu.synthesis.store import AnswerStore, Stored, read_answers
 

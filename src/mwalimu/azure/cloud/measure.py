@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mwalimu.errors import MwalimuError
-from mwalimu.run import Run, exclusive
+from mwalimu.files import exclusive
+from mwalimu.run import Run
 
 
 def measure(task: str, model: Path, rows: Path, folder: Path) -> None:

@@ -13,7 +13,7 @@ import yaml
 from mwalimu.config import Config, TeacherConfig, secrets_of
 from mwalimu.data.record import Json
 from mwalimu.errors import ConfigError
-from mwalimu.run import link_or_copy
+from mwalimu.files import link_or_copy
 from mwalimu.teachers.http import is_loopback
 
 CONFIG_FILE = "distill.yaml"

@@ -14,7 +14,7 @@ from mwalimu.data.formats import BY_NAME, Format, named
 from mwalimu.data.formats.source import Source
 from mwalimu.data.readers import BadRow
 from mwalimu.errors import ConfigError
-from mwalimu.run import atomic_writer
+from mwalimu.files import atomic_writer
 
 KEPT_PROBLEMS = 1000
 

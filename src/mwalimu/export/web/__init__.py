@@ -17,7 +17,7 @@ from mwalimu.export.built import Built
 from mwalimu.export.onnx_graph import GRAPH, SETTINGS, WEIGHTS
 from mwalimu.export.web.npm import PINNED, vendor
 from mwalimu.export.web.speech import speech
-from mwalimu.run import write_json
+from mwalimu.files import write_json
 
 PAGE = Path(__file__).with_name("page")
 LARGEST = 2**31 - 1

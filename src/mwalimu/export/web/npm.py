@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 from mwalimu.errors import MissingDependency
-from mwalimu.run import atomic_writer, exclusive
+from mwalimu.files import atomic_writer, exclusive
 
 REGISTRY = "https://registry.npmjs.org"
 _SECONDS = 60

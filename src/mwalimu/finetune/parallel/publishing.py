@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from mwalimu.files import disk_errors, fsync_tree
 from mwalimu.finetune.files import publish_folder, tensor_errors
 from mwalimu.finetune.parallel.world import World
-from mwalimu.run import disk_errors, fsync_tree
 
 
 @contextmanager

@@ -18,13 +18,14 @@ from mwalimu.config import PruneConfig, StudentConfig
 from mwalimu.data.loading import CannotLoad, load_causal_lm
 from mwalimu.data.tokenize import prepare_tokenizer
 from mwalimu.errors import StudentError
+from mwalimu.files import sha256_file, write_json
 from mwalimu.finetune.files import publish_folder
 from mwalimu.finetune.rows import Rows, encode_splits
 from mwalimu.finetune.student.cutting import Kept, cut
 from mwalimu.finetune.student.importance import Importance, measure
 from mwalimu.finetune.student.keeping import choose_kept
 from mwalimu.finetune.student.publishing import MAX_SHARD
-from mwalimu.run import fingerprint, model_hashes, sha256_file, write_json
+from mwalimu.run import fingerprint, model_hashes
 
 PROVENANCE = "pruned.json"
 ROW_TOKENS = 2048

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 
 from mwalimu.data.record import Json
 from mwalimu.errors import MissingDependency
+from mwalimu.files import atomic_writer, exclusive, write_json
 from mwalimu.jobs.client.pinning import own_certificate
 from mwalimu.jobs.given import sweep
 from mwalimu.jobs.hosting.listening import local_url, public_url, resolved
@@ -27,7 +28,6 @@ from mwalimu.jobs.workers.launching import Launcher, Worker
 from mwalimu.jobs.workers.slots import slots_of
 from mwalimu.jobs.workers.supervisor import Supervisor
 from mwalimu.jobs.workspace import Workspace
-from mwalimu.run import atomic_writer, exclusive, write_json
 from mwalimu.telemetry import logs
 
 LOCAL = "local"  # the name of the token for programs of this user on this machine

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from importlib.resources import as_file, files
 
+from mwalimu.files import sha256_file
 from mwalimu.jobs.store.datasets import DatasetStore
 from mwalimu.jobs.store.models import ModelStore
 from mwalimu.jobs.workers.registering import keep
 from mwalimu.jobs.workspace import Workspace
 from mwalimu.quickstart.job import ROWS, split_rows, write_jsonl
-from mwalimu.run import sha256_file
 
 NAME = "quickstart-{}"
 OWNER = "mwalimu"

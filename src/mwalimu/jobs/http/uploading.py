@@ -19,9 +19,9 @@ from mwalimu.data.formats.source import open_source
 from mwalimu.data.readers import BadRow
 from mwalimu.data.record import Json
 from mwalimu.errors import DataError
+from mwalimu.files import disk_errors, fsync_folder
 from mwalimu.jobs.http.problems import Problem, Refused, refused
 from mwalimu.jobs.workspace import Workspace
-from mwalimu.run import disk_errors, fsync_folder
 
 UNFINISHED = ".upload-"
 KEPT_PROBLEMS = 1000  # of more only the number is told

@@ -10,10 +10,11 @@ from typing import Any
 
 from mwalimu.config import Config
 from mwalimu.data.loading import BASE_FILE, base_of
+from mwalimu.files import disk_errors, fsync_folder, link_or_copy, write_json
 from mwalimu.jobs.records import RegisteredModel
 from mwalimu.jobs.store.models import ModelStore
 from mwalimu.jobs.workspace import Workspace
-from mwalimu.run import Run, disk_errors, fsync_folder, link_or_copy, write_json
+from mwalimu.run import Run
 
 
 def register_student(

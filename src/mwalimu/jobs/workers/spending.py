@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mwalimu.data.record import Json
-from mwalimu.run import read_at
+from mwalimu.files import read_at
 from mwalimu.synthesis.frames import ANSWER, SENT, read_frames
 from mwalimu.synthesis.store import MAGIC, SEGMENT
 

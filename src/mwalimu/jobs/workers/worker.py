@@ -22,6 +22,7 @@ from typing import Any
 
 from mwalimu.data.record import Json
 from mwalimu.errors import BUG, MachineError, RunError, explained
+from mwalimu.files import exclusive
 from mwalimu.jobs.records import Lease
 from mwalimu.jobs.refusals import JobNotFound, LostLease, WrongState
 from mwalimu.jobs.states import STOPS, State
@@ -31,7 +32,6 @@ from mwalimu.jobs.workers.pulse import Pulse
 from mwalimu.jobs.workers.task import Task, Works
 from mwalimu.jobs.workspace import Workspace
 from mwalimu.progress import live_progress
-from mwalimu.run import exclusive
 from mwalimu.telemetry import logs, setting_up, tracing
 
 DYING_S = 10.0  # that a worker which lost its lease may take to end

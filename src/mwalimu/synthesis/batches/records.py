@@ -15,7 +15,7 @@ from typing import Any, Literal
 import orjson
 
 from mwalimu.errors import RunError
-from mwalimu.run import atomic_writer, fsync_folder
+from mwalimu.files import atomic_writer, fsync_folder
 from mwalimu.synthesis.frames import Cost
 
 FORMAT_VERSION = 1

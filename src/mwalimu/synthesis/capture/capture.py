@@ -20,8 +20,9 @@ import orjson
 from mwalimu.config import Config, needed_signals
 from mwalimu.data.examples import Example, examples_of
 from mwalimu.errors import TeacherError
+from mwalimu.files import write_json
 from mwalimu.progress import Progress
-from mwalimu.run import Run, write_json
+from mwalimu.run import Run
 from mwalimu.signals import SignalWriter
 from mwalimu.synthesis.capture.scoring import Result, Scored, Scorer, score_all
 

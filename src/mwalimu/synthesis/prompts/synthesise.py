@@ -17,8 +17,9 @@ from mwalimu.config import Config, GenerateConfig, PromptsConfig
 from mwalimu.data.dataset import open_dataset
 from mwalimu.data.record import Json, Record
 from mwalimu.errors import TooFewAnswers
+from mwalimu.files import atomic_writer, write_json
 from mwalimu.progress import Progress
-from mwalimu.run import Run, atomic_writer, write_json
+from mwalimu.run import Run
 from mwalimu.synthesis.answer import Row
 from mwalimu.synthesis.engine import Item
 from mwalimu.synthesis.job import Job

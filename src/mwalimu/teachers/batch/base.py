@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, Protocol
 
-from mwalimu.run import disk_errors
+from mwalimu.files import disk_errors
 from mwalimu.teachers.base import Request
 
 BatchStatus = Literal["running", "ended", "failed", "expired", "cancelled"]
