@@ -38,7 +38,7 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	MYPYPATH=src:. $(BIN)/mypy -p recipes -p docs._tools --explicit-package-bases --exclude recipes/customer-service
-	cd recipes/customer-service && MYPYPATH=../../src:../.. $(abspath $(BIN))/mypy --config-file ../../pyproject.toml *.py
+	cd recipes/customer-service && MYPYPATH=../../src:../.. $(abspath $(BIN))/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/customer-service *.py
 
 # The documentation as static files in build/site; a broken link or a page without a place is an error.
 docs: install $(VENV)/.docs

@@ -19,7 +19,7 @@ from mwalimu.progress import Progress
 
 COPIES = 2
 CONTEXT = 256
-SMALL_ROWS, GROWN_ROWS, VALIDATION_ROWS = 14_400, 3_200, 300
+SMALL_ROWS, GROWN_ROWS, VALIDATION_ROWS = 36_000, 8_000, 300
 SETTINGS = FinetuneConfig(
     learning_rate=1e-3,
     batch_size=16,
