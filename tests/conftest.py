@@ -6,11 +6,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Of `-n auto`. Half of the time a test waits, for a server, a process or a disk."""
-    return 2 * (os.cpu_count() or 1)
-
-
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes are named by their parameter: a gzip's hold the hour, and each process has its own."""
     return argname if isinstance(val, bytes) else None
