@@ -14,7 +14,7 @@ from tests.synthesis.teacher_server import TeacherServer
 from tests.synthesis.test_generate import config_for, prompts, run_stage
 
 RATE, SECONDS = 100, 14
-ALREADY_UNDER_WAY_S = 0.05  # a request may cross a refusal on its way
+ALREADY_UNDER_WAY_S = 0.25  # a request may cross a refusal on its way, long on a busy machine
 
 
 class Bucket:
