@@ -4,10 +4,7 @@ import gc
 
 
 def main() -> None:
-    """What a command line imports is never garbage, so it is never looked through for any.
-
-    That is a seventh of `mwalimu --help`.
-    """
+    """What a command line imports is never garbage, so it is never looked through for any."""
     gc.disable()
     from mwalimu import cli
 
