@@ -1,7 +1,8 @@
 """The n-th call of a command fails: one line, its exit code, and the same command goes on.
 
-What had been published stays whole, and it ends with the bytes of one that nothing disturbed. The
-short form is stage 1 alone; MWALIMU_LONG=1 goes through all stages, and every write of a full disk.
+What had been published stays whole, and it ends with the bytes of one that nothing disturbed. Each
+stage is tried from where the one before left its run folder, so that a try costs that stage alone.
+The short form is stage 1; MWALIMU_LONG=1 goes through all, and every write of a full disk.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,6 @@ import pytest
 
 from mwalimu.files import sha256_file
 from mwalimu.quickstart.job import write_job
-from mwalimu.run import Run
 from mwalimu.upkeep.checking import check_run
 from tests import command
 from tests.figures import record
@@ -25,19 +25,36 @@ from tests.figures import record
 LONG = bool(os.environ.get("MWALIMU_LONG"))
 TRIES = 6 if LONG else 2
 ROWS = {"train": 8, "validation": 4, "test": 4, "labelled": 4}
-COMMAND = "run" if LONG else "generate"
 SETS = (
+    "data.labelled=null",  # its training would be stage 2 once more
     "finetune.epochs=1",
     "finetune.save_every=1",
     "finetune.objective=auto",
-    "evaluate.labelled_epochs=1",
     "evaluate.max_tokens=4",
     "export.targets=[{to: safetensors, precision: fp32}]",
 )
-SAME = ["generate/train.jsonl", "generate/validation.jsonl", "generate/rejects.jsonl"]
-if LONG:
-    SAME += ["curate/train.jsonl", "finetune/student/model.safetensors"]
-    SAME += ["export/safetensors-fp32/model.safetensors"]
+
+
+class Stage(NamedTuple):
+    """`command` runs it; `same` lists what it publishes that is the same bytes each time."""
+
+    command: str
+    same: tuple[str, ...]
+
+
+STAGES = (
+    Stage(
+        "generate", ("generate/train.jsonl", "generate/validation.jsonl", "generate/rejects.jsonl")
+    ),
+    Stage("curate", ("curate/train.jsonl", "curate/validation.jsonl", "curate/funnel.json")),
+    Stage("signals capture", ("signals/topk/train/shard-00000.safetensors",)),
+    Stage("finetune", ("finetune/student/model.safetensors", "finetune/student/tokenizer.json")),
+    Stage(
+        "evaluate",
+        ("evaluate/predictions/student-distilled.jsonl", "evaluate/predictions/teacher.jsonl"),
+    ),
+    Stage("run", ("export/safetensors-fp32/model.safetensors",)),  # what is left: export, report
+)
 
 
 class Kind(NamedTuple):
@@ -65,46 +82,70 @@ KINDS = (
 )
 
 
-def run(folder: Path, **fault: Any) -> tuple[int, str]:
+def run(stage: Stage, folder: Path, **fault: Any) -> tuple[int, str]:
     sets = [word for one in SETS for word in ("--set", one)]
-    asked = (COMMAND, "distill.yaml", "--run", "run", *sets)
+    asked = (*stage.command.split(), "distill.yaml", "--run", "run", *sets)
     env = {"MWALIMU_TESTS_FAULT": json.dumps(fault)} if fault else {}
     done = command.mwalimu(*asked, cwd=folder, **env)
     return done.returncode, done.stderr
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, int]]:
-    """A run that nothing disturbed, and how many calls of a name it made."""
-    known: dict[str, tuple[Path, int]] = {}
+class Undisturbed:
+    """A run that nothing disturbs, as it stood before each stage and after it."""
 
-    def counted(call: str) -> tuple[Path, int]:
-        if call not in known:
-            folder = tmp_path_factory.mktemp("whole")
-            write_job(folder, rows=ROWS)
-            code, said = run(folder, names=[call])
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.calls: dict[tuple[Stage, str], int] = {}
+        write_job(root / "before-generate", rows=ROWS)
+
+    def before(self, stage: Stage) -> Path:
+        at = STAGES.index(stage)
+        return self.root / "before-generate" if at == 0 else self.after(STAGES[at - 1])
+
+    def after(self, stage: Stage) -> Path:
+        folder = self.root / stage.command
+        if not folder.exists():
+            shutil.copytree(self.before(stage), folder)
+            code, said = run(stage, folder)
             assert code == 0, said
-            known[call] = folder, int((folder / "calls").read_text())
-        return known[call]
+        return folder
 
-    return counted
+    def count(self, stage: Stage, call: str) -> int:
+        """How many calls of that name the stage makes."""
+        if (stage, call) not in self.calls:
+            folder = self.root / "counted"
+            shutil.copytree(self.before(stage), folder)
+            code, said = run(stage, folder, names=[call])
+            assert code == 0, said
+            self.calls[stage, call] = int((folder / "calls").read_text())
+            shutil.rmtree(folder)
+        return self.calls[stage, call]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return Undisturbed(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES if LONG else STAGES[:1], ids=lambda stage: stage.command)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.call}-{kind.error}")
 def test_the_same_command_goes_on_whatever_call_failed(
-    kind: Kind, whole: Callable[[str], tuple[Path, int]], tmp_path: Path
+    kind: Kind, stage: Stage, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    reference, calls = whole(kind.call)
+    calls = undisturbed.count(stage, kind.call)
+    if not calls:
+        pytest.skip(f"{stage.command} makes no call of {kind.call}")
     tries = calls if LONG and kind.every else TRIES
     tried = survived = 0
     for at in sorted({1 + (2 * n + 1) * calls // (2 * tries) for n in range(tries)}):
         at = min(at, calls)
         folder = tmp_path / str(at)
-        folder.mkdir()
-        write_job(folder, rows=ROWS)
+        shutil.copytree(undisturbed.before(stage), folder)
         failed = getattr(errno, kind.error)
-        code, said = run(folder, names=[kind.call], at=at, number=failed, lasting=kind.lasting)
+        code, said = run(
+            stage, folder, names=[kind.call], at=at, number=failed, lasting=kind.lasting
+        )
         if code == 0 and not kind.lasting:  # there is another way than that call
             survived += 1
         else:
@@ -112,15 +153,15 @@ def test_the_same_command_goes_on_whatever_call_failed(
         if (folder / "run" / "run.json").exists():
             damaged = [one for one in check_run(folder / "run") if one.what != "leftovers"]
             assert not any(one.fix for one in damaged), at
-        code, said = run(folder)
+        code, said = run(stage, folder)
         assert code == 0, (at, said[-600:])
-        assert Run(folder / "run").stage("report" if LONG else "generate")
-        for name in SAME:
-            same = sha256_file(folder / "run" / name) == sha256_file(reference / "run" / name)
-            assert same, (at, name)
+        for name in stage.same:
+            whole = undisturbed.after(stage) / "run" / name
+            assert sha256_file(folder / "run" / name) == sha256_file(whole), (at, name)
+        shutil.rmtree(folder)
         tried += 1
     note = f"of {calls} calls" + (f"; {survived} done without it" if survived else "")
-    record("R5", f"{COMMAND}, {kind.error} at a {kind.call}", tried=tried, note=note)
+    record("R5", f"{stage.command}, {kind.error} at a {kind.call}", tried=tried, note=note)
 
 
 def check_line(kind: Kind, code: int, said: str, at: int) -> None:
