@@ -1,9 +1,10 @@
 """The page of figures says what was not tried."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
-from benchmarks.trust.__main__ import ROOT, tried
+from benchmarks.trust.__main__ import ROOT, run, to_run, tried
 from benchmarks.trust.page import page
 from benchmarks.trust.table import FIGURES, Figure
 
@@ -33,6 +34,44 @@ def test_what_was_skipped_failed_or_left_out_is_told() -> None:
     assert "| 7 | 0 | 3 |" in rows["A"]
     assert "not run" in rows["B"] and "- left out here: no browser" in told
     assert "**failed**" in rows["C"] and "not run" in rows["D"]
+
+
+def test_the_longest_run_first_and_what_is_fresh_not_again() -> None:
+    version = {"commit": "c", "short": False}
+    results = {one.number: {**version, "seconds": 1.0} for one in FIGURES}
+    results["R2"] |= {"commit": "b", "seconds": 5.0}
+    results["R4"] |= {"short": True, "seconds": 7.0}
+    del results["R5"]
+    wanted = {one.number for one in FIGURES}
+    assert [one.number for one in to_run(wanted, results, version, again=False)] == [
+        "R5",
+        "R4",
+        "R2",
+    ]
+    again = to_run({"R1", "R4"}, results, version, again=True)
+    assert [one.number for one in again] == ["R4", "R1"]
+
+
+def test_figures_run_beside_each_other_and_each_is_told(tmp_path: Path) -> None:
+    figures = []
+    for number, other in (("X", "Y"), ("Y", "X")):
+        test = tmp_path / f"test_{number}.py"
+        test.write_text(MEETS.format(here=tmp_path / number, there=tmp_path / other))
+        figures.append(Figure(number, "what", "goal", (str(test),)))
+    found = {figure.number: told for figure, told in run(figures, Namespace(lanes=2, short=True))}
+    assert found.keys() == {"X", "Y"} and all(told["ran"] for told in found.values())
+
+
+MEETS = """
+import pathlib, time
+
+def test_it():
+    pathlib.Path("{here}").touch()
+    until = time.monotonic() + 60
+    while not pathlib.Path("{there}").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+"""
 
 
 def test_a_skipped_test_is_no_test_that_passed(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """`python -m benchmarks.trust`: runs the tests of every figure and writes docs/trust.md.
 
 What was run before on the same commit is not run again; a figure that was not run says so. What was
-found is kept in docs/trust.json, so that one figure can be run on another day or machine. With
+found is kept in docs/trust.json, so that one figure can be run on another day or machine. Two run
+at a time, those first that took longest: most of a figure is one process after another. With
 --short the short forms, those of `make test`.
 """
 
@@ -9,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -28,29 +31,59 @@ def main() -> None:
     parser.add_argument("--only", help="figures, with commas: R1,R9")
     parser.add_argument("--short", action="store_true", help="as many tries as in `make test`")
     parser.add_argument("--again", action="store_true", help="also what was run on this commit")
+    parser.add_argument("--lanes", type=int, default=2, help="how many figures run at a time")
     parser.add_argument("--kept", type=Path, default=ROOT / "docs" / "trust.json")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "trust.md")
     asked = parser.parse_args()
-    only = set(asked.only.split(",")) if asked.only else {one.number for one in FIGURES}
     results = json.loads(asked.kept.read_bytes()) if asked.kept.exists() else {}
-    version = commit()
-    for figure in FIGURES:
-        done = results.get(figure.number, {})
-        fresh = done.get("commit") == version and done.get("short") == asked.short
-        if figure.number not in only or (fresh and not asked.again):
-            continue
-        if not all((ROOT / test.split("::")[0]).exists() for test in figure.tests):
-            print(f"{figure.number}: has no test yet", flush=True)
-            continue
-        result = tried(figure, short=asked.short) | {"commit": version, "short": asked.short}
-        results[figure.number] = result
+    wanted = {one.number for one in FIGURES}
+    wanted &= set(asked.only.split(",")) if asked.only else wanted
+    version = {"commit": commit(), "short": asked.short}
+    for figure, found in run(to_run(wanted, results, version, again=asked.again), asked):
+        results[figure.number] = found | version
         asked.kept.parent.mkdir(parents=True, exist_ok=True)
-        asked.kept.write_text(json.dumps(results, indent=1) + "\n")
-        state = "FAILED" if not result["passed"] else "passed" if result["ran"] else "not run"
-        print(f"{figure.number}: {state} in {result['seconds']:.0f} s", flush=True)
+        asked.kept.write_text(json.dumps(in_order(results), indent=1) + "\n")
         asked.out.write_text(page(FIGURES, results), encoding="utf-8")
-    failed = [number for number in only if not results.get(number, {}).get("passed", True)]
+        state = "FAILED" if not found["passed"] else "passed" if found["ran"] else "not run"
+        print(f"{figure.number}: {state} in {found['seconds']:.0f} s", flush=True)
+    failed = [number for number in wanted if not results.get(number, {}).get("passed", True)]
     sys.exit(f"failed: {', '.join(sorted(failed))}" if failed else 0)
+
+
+def to_run(
+    wanted: Collection[str],
+    results: Mapping[str, Mapping[str, Any]],
+    version: Mapping[str, Any],
+    *,
+    again: bool,
+) -> list[Figure]:
+    """The longest first, by what each took last; one that never ran may be the longest of all."""
+
+    def is_fresh(figure: Figure) -> bool:
+        done = results.get(figure.number, {})
+        return all(done.get(key) == value for key, value in version.items())
+
+    figures = [one for one in FIGURES if one.number in wanted and (again or not is_fresh(one))]
+    seconds = {number: found["seconds"] for number, found in results.items()}
+    return sorted(figures, key=lambda one: -seconds.get(one.number, math.inf))
+
+
+def run(
+    figures: Sequence[Figure], asked: argparse.Namespace
+) -> Iterator[tuple[Figure, dict[str, Any]]]:
+    """Each with what was found, as it ends."""
+    with ThreadPoolExecutor(asked.lanes) as lanes:
+        running = {lanes.submit(tried, one, short=asked.short): one for one in figures}
+        try:
+            for done in as_completed(running):
+                yield running[done], done.result()
+        except BaseException:  # Ctrl-C ended those that run; the others do not begin
+            lanes.shutdown(cancel_futures=True)
+            raise
+
+
+def in_order(results: Mapping[str, Any]) -> dict[str, Any]:
+    return {one.number: results[one.number] for one in FIGURES if one.number in results}
 
 
 def tried(figure: Figure, *, short: bool) -> dict[str, Any]:

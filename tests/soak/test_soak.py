@@ -14,6 +14,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,7 +188,8 @@ def test_a_mixed_soak_loses_nothing_and_does_not_grow(tmp_path: Path) -> None:
     places += [(job(name) / "run", job(name) / "answers") for name in soak.names]
     spent = [checked(*place) for place in places]
     asked = Counter(books)
-    twice = check_books(asked, soak, spent)
+    names = [*soak.names, *(one.name for one in soak.commands)]
+    twice = check_books(asked, names, soak.kills["worker"] + soak.kills["command"], spent)
     assert set(soak.seen) == {200}
     told = check_flat(watched)
     note = f"{len(soak.names)} jobs and {len(soak.commands)} commands of {ROWS} prompts; kills "
@@ -219,34 +221,39 @@ def bother(soak: Soak, seconds: float, *, servers: bool) -> None:
 
 
 def checked(run: Path, answers: Path) -> Spend:
-    """Each row has the outcome that it must have, and its own answer."""
-    name, found = run.parent.name, Run(run)
+    """What it paid for. Each row has the outcome that it must have, and its own answer."""
+    found = Run(run)
     assert not any(line.fix for line in check_run(run)), run
     assert found.stage("finetune") is not None
-    fates = {f"r{n}": (p, fate_of(p)[0]) for n, p in enumerate(prompts(name))}
-    seen: list[str] = []
-    for line in (run / "generate/train.jsonl").read_bytes().splitlines():
-        row = json.loads(line)
-        prompt, fate = fates[row["id"]]
-        assert fate == "ok" and row["messages"][-1]["content"].startswith(answer_to(prompt))
-        seen.append(row["id"])
-    for line in (run / "generate/rejects.jsonl").read_bytes().splitlines():
-        row = json.loads(line)
-        assert row["status"] == fates[row["id"]][1]
-        seen.append(row["id"])
-    assert sorted(seen) == sorted(fates)
+    check_rows(run.parent.name, run / "generate")
     with AnswerStore(answers, found.id) as store:
         return store.spend()
 
 
-def check_books(books: Counter[str], soak: Soak, spent: list[Spend]) -> int:
+def check_rows(name: str, generated: Path) -> None:
+    fates = {f"r{n}": (p, fate_of(p)[0]) for n, p in enumerate(prompts(name))}
+    seen: list[str] = []
+    for line in (generated / "train.jsonl").read_bytes().splitlines():
+        row = json.loads(line)
+        prompt, fate = fates[row["id"]]
+        assert fate == "ok" and row["messages"][-1]["content"].startswith(answer_to(prompt))
+        seen.append(row["id"])
+    for line in (generated / "rejects.jsonl").read_bytes().splitlines():
+        row = json.loads(line)
+        assert row["status"] == fates[row["id"]][1]
+        seen.append(row["id"])
+    assert sorted(seen) == sorted(fates)
+
+
+def check_books(
+    books: Counter[str], names: Iterable[str], struck: int, spent: Sequence[Spend]
+) -> int:
     """How many requests more than without a kill; each was open in somebody's journal."""
-    asked = {p for name in (*soak.names, *(c.name for c in soak.commands)) for p in prompts(name)}
+    asked = {prompt for name in names for prompt in prompts(name)}
     assert set(books) == asked
     needed = sum(fate_of(prompt)[1] for prompt in asked)
     assert all(books[prompt] >= fate_of(prompt)[1] for prompt in asked)
     twice = books.total() - needed
-    struck = soak.kills["worker"] + soak.kills["command"]
     assert twice <= min(struck * CONCURRENCY, sum(one.open_requests for one in spent))
     assert books.total() <= sum(one.requests for one in spent)
     return twice
