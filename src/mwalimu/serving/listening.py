@@ -10,6 +10,7 @@ import uvicorn
 
 from mwalimu.errors import ConfigError
 from mwalimu.serving.bounds import LONGEST_HEAD, PromptProtocol
+from mwalimu.telemetry import logs
 from mwalimu.telemetry.asgi import Telling
 
 KEEP_ALIVE = 5  # seconds that a connection may be idle between requests
@@ -32,6 +33,7 @@ class ListeningServer(uvicorn.Server):
             host=host,
             port=port,
             ws="none",
+            log_config=None,  # its own would print what an exception says as it is
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -41,6 +43,7 @@ class ListeningServer(uvicorn.Server):
             timeout_graceful_shutdown=grace,
             **given,
         )
+        logs.warn_on_stderr()
         super().__init__(config)
         self._on_started: Callable[[], None] = lambda: None
 

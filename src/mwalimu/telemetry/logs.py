@@ -44,13 +44,18 @@ def begin(path: Path, level: str = "INFO", *, text: bool = False) -> None:
         raise ConfigError(f"{level[:20]!r} is no level", where="MWALIMU_LOG_LEVEL", fix=fix)
     end()
     _file = LogFile(path, text=text)
+    warn_on_stderr()  # with a handler of its own the root would not say warnings there any more
     root = logging.getLogger()
-    if not root.handlers:
-        # With a handler of its own the root would no longer say warnings on stderr.
-        root.addHandler(OnStderr(logging.WARNING))
     root.addHandler(_file)
     root.setLevel(level.upper())
     _LOG.setLevel(level.upper())
+
+
+def warn_on_stderr() -> None:
+    """What other packages warn of is told there, and redacted, unless somebody sees to it."""
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(OnStderr(logging.WARNING))
 
 
 def end() -> None:
