@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mwalimu.cli import main
+from mwalimu.errors import BUG
 from mwalimu.files import exclusive, sha256_file
 from tests.command import mwalimu, start
 from tests.synthesis.teacher_server import TeacherServer
@@ -210,6 +212,23 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
         life.interrupt()
         line = one_line(life.finished(), 130)
     assert line.splitlines()[-1] == "stopped; run the same command again to go on"
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_bug_is_told_without_the_key_in_it(
+    debug: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MWALIMU_DEBUG", debug)
+    key = "sk-" + "q7" * 15
+
+    def fails() -> None:
+        raise RuntimeError(f"refused {key}")
+
+    with pytest.raises(SystemExit) as exit_:
+        main(fails)
+    said = capsys.readouterr().err
+    assert exit_.value.code == BUG and key not in said
+    assert said.count("refused [hidden]") == (2 if debug else 1)
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

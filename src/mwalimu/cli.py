@@ -158,12 +158,15 @@ def _run(command: Callable[[], Any]) -> None:
 
 
 def _fail(line: str, code: int) -> None:
+    """Without keys, which what a library raises may hold."""
+    from mwalimu.run import launched
+    from mwalimu.telemetry.redaction import redact
+
     if os.environ.get("MWALIMU_DEBUG"):
         import traceback
 
-        traceback.print_exc()
-    from mwalimu.run import launched
-
+        print(redact(traceback.format_exc()), end="", file=sys.stderr)
     rank, size = launched()
+    line = redact(line)
     print(f"process {rank + 1} of {size}: {line}" if rank else line, file=sys.stderr)
     sys.exit(code)
