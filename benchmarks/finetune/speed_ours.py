@@ -25,7 +25,7 @@ def padded(gate: Any, facts: dict[str, Any], steps: int, folder: Path) -> None:
 def _train(gate: Any, facts: dict[str, Any], steps: int, folder: Path, packing: str) -> None:
     case = gate.case
     rows = [
-        Encoded(row.ids, [place >= row.prompt for place in range(len(row.ids))])
+        Encoded.of(row.ids, [place >= row.prompt for place in range(len(row.ids))])
         for row in rows_of(case, steps)
     ]
     model = model_of(case, gate.device)

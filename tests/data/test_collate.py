@@ -17,8 +17,8 @@ CPU = torch.device("cpu")
 
 def test_labels_stand_one_after_their_positions() -> None:
     rows = [
-        Encoded([5, 6, 7, 8], [False, False, True, True]),
-        Encoded([9, 4], [False, True]),
+        Encoded.of([5, 6, 7, 8], [False, False, True, True]),
+        Encoded.of([9, 4], [False, True]),
     ]
     batch = collate(rows, pad_id=0, device=CPU)
     assert batch.ids_BT.tolist() == [[5, 6, 7, 8], [9, 4, 0, 0]]
@@ -29,7 +29,7 @@ def test_labels_stand_one_after_their_positions() -> None:
 
 
 def test_a_first_token_is_no_target_since_nothing_predicts_it() -> None:
-    batch = collate([Encoded([5, 6], [True, True])] * 2, pad_id=0, device=CPU)
+    batch = collate([Encoded.of([5, 6], [True, True])] * 2, pad_id=0, device=CPU)
     assert batch.positions_N.tolist() == [0, 2]
     assert batch.labels_N.tolist() == [6, 6]
 

@@ -1,13 +1,20 @@
 """Chat to ids: what is learned, what stays text, and what becomes of tools in each template."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 from jinja2 import TemplateError
 
 from mwalimu.data.record import Json, Message
-from mwalimu.data.tokenize import encode_example, encode_prompt, end_of_turn_id, prepare_tokenizer
+from mwalimu.data.tokenize import (
+    Encoded,
+    encode_example,
+    encode_prompt,
+    end_of_turn_id,
+    prepare_tokenizer,
+)
 from tests.tiny import CHAT_TEMPLATE, make_tokenizer
 
 # The conventions of the templates in use, shortened. Qwen: arguments as an object that is dumped;
@@ -262,3 +269,21 @@ def test_without_tools_nothing_changes(name: str) -> None:
     plain = tokenizer.apply_chat_template(chat[:1], **options)
     assert split(tokenizer, encoded) == (plain, "<|end|> ho<|end|>")
     assert encoded.ids.count(end_of_turn_id(tokenizer)) == plain.count("<|end|>") + 1
+
+
+def test_a_token_of_a_row_takes_five_bytes() -> None:
+    ids = [1000 + n for n in range(10_000)]
+    tracemalloc.start()
+    try:
+        row = Encoded.of(ids, [n >= 9000 for n in range(10_000)])
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 6 * len(row)
+    assert (row.ids, row.targets) == (ids, 1000)
+    assert row.labels_mask == [False] * 9000 + [True] * 1000
+    assert row.prompt + row.answer == ids
+
+
+def test_what_stands_first_is_no_target() -> None:
+    assert Encoded.of([3, 4, 5], [True, False, True]).targets == 1

@@ -40,7 +40,7 @@ def prompt(length: int) -> list[int]:
 
 
 def row(length: int, answer: int = 5) -> Encoded:
-    return Encoded(prompt(length), [False] * (length - answer) + [True] * answer)
+    return Encoded.of(prompt(length), [False] * (length - answer) + [True] * answer)
 
 
 def logits(model: Any, ids: list[int]) -> torch.Tensor:

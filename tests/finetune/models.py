@@ -38,7 +38,7 @@ def make_rows(count: int) -> list[Encoded]:
     for _ in range(count):
         prompt, answer = rng.randrange(1, 20), rng.randrange(1, 6)
         ids = [rng.randrange(VOCABULARY) for _ in range(prompt + answer)]
-        rows.append(Encoded(ids, [False] * prompt + [True] * answer))
+        rows.append(Encoded.of(ids, [False] * prompt + [True] * answer))
     return rows
 
 

@@ -75,7 +75,9 @@ MODELS = {
 def rows_of(*lengths: int, seed: int = 0) -> list[Encoded]:
     draw = torch.Generator().manual_seed(seed)
     return [
-        Encoded(torch.randint(3, 64, (n,), generator=draw).tolist(), [i > n // 3 for i in range(n)])
+        Encoded.of(
+            torch.randint(3, 64, (n,), generator=draw).tolist(), [i > n // 3 for i in range(n)]
+        )
         for n in lengths
     ]
 

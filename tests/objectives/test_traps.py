@@ -63,8 +63,8 @@ def test_causal_shift_a_token_is_predicted_from_the_one_before() -> None:
     """Logits that follow from the token at their place alone: a table of bigrams."""
     table_VV = random_logits(V)
     rows = [
-        Encoded([3, 1, 4, 1, 5], [False, False, True, True, True]),
-        Encoded([9, 2, 6], [False, True, True]),
+        Encoded.of([3, 1, 4, 1, 5], [False, False, True, True, True]),
+        Encoded.of([9, 2, 6], [False, True, True]),
     ]
     batch = collate(rows, pad_id=0, device=torch.device("cpu"))
     logits_NV = table_VV[batch.ids_BT].flatten(0, 1)[batch.positions_N]
@@ -79,10 +79,10 @@ def test_mask_before_reduction_what_is_masked_is_in_neither_sum_nor_count() -> N
     """Prompt and padding change neither the loss nor its gradient, however many there are."""
     table_VV = random_logits(V)
     teacher_VV = random_logits(V, seed=1)
-    short = Encoded([3, 1, 4], [False, False, True])
-    long = Encoded([7, 7, 7, 7, 7, 7, 3, 1, 4], [False] * 8 + [True])
+    short = Encoded.of([3, 1, 4], [False, False, True])
+    long = Encoded.of([7, 7, 7, 7, 7, 7, 3, 1, 4], [False] * 8 + [True])
     found = []
-    for rows in ([short], [long], [short, Encoded([5] * 9, [False] * 9)]):
+    for rows in ([short], [long], [short, Encoded.of([5] * 9, [False] * 9)]):
         batch = collate(rows, pad_id=0, device=torch.device("cpu"))
         leaf_VV = table_VV.clone().requires_grad_()
         at_N = batch.ids_BT.flatten()[batch.positions_N]

@@ -53,15 +53,15 @@ def collate(
     """
     line = Line(slack)
     for row in rows:
-        line.take(len(row.ids))
+        line.take(len(row))
     widths_B = [block.width for block in line.blocks for _ in range(block.rows)]
     ids_P = np.full(line.places, pad_id, dtype=np.int64)
     mask_P = np.zeros(line.places, dtype=bool)
     start, sizes_B = 0, []
     for row, width in zip(rows, widths_B, strict=True):
-        end = start + len(row.ids)
-        ids_P[start:end] = row.ids
-        mask_P[start:end] = row.labels_mask
+        end = start + len(row)
+        ids_P[start:end] = np.frombuffer(row.tokens, np.intc)
+        mask_P[start:end] = np.frombuffer(row.learned, bool)
         mask_P[start] = False  # nothing stands before a first token that could predict it
         sizes_B.append(np.count_nonzero(mask_P[start:end]))
         start += width

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -41,23 +42,53 @@ _FORGED = r"\ue0fe|\ue0ff|\\ue0f[ef]"  # written by a user, these are text too
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One training row; `labels_mask[i]` tells that token i is learned (answer or end of turn).
+    """One training row: its tokens, and a byte each, 1 where it is learned (answer, end of turn).
 
+    A training holds all its rows, so a token takes 5 bytes here, not the 44 of Python's own lists.
     `key` names the conversation. `target_crc`, of all the learned ids before any truncation, tells
     whether a teacher's signals for that key are about these very tokens.
     """
 
-    ids: list[int]
-    labels_mask: list[bool]
+    tokens: array[int]
+    learned: bytes
     row_id: str = ""
     truncated: bool = False
     key: bytes = b""
     target_crc: int = 0
 
+    @classmethod
+    def of(cls, ids: Iterable[int], labels_mask: Iterable[int], *rest: Any, **more: Any) -> Encoded:
+        return cls(array("i", ids), bytes(labels_mask), *rest, **more)
+
+    def with_answer(self, prompt: Sequence[int], answer: Sequence[int], **more: Any) -> Encoded:
+        """The same row, of other tokens: all of `answer` are learned."""
+        learned = bytes(len(prompt)) + b"\1" * len(answer)
+        return replace(self, tokens=array("i", [*prompt, *answer]), learned=learned, **more)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def ids(self) -> list[int]:
+        return self.tokens.tolist()
+
+    @property
+    def labels_mask(self) -> list[bool]:
+        return [one == 1 for one in self.learned]
+
+    @property
+    def prompt(self) -> list[int]:
+        """All before the answer, which is all that is learned."""
+        return self.tokens[: len(self) - self.targets].tolist()
+
+    @property
+    def answer(self) -> list[int]:
+        return self.tokens[len(self) - self.targets :].tolist()
+
     @property
     def targets(self) -> int:
         """Learned tokens; nothing stands before a first token that could predict it."""
-        return sum(self.labels_mask[1:])
+        return self.learned.count(1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +149,10 @@ def encode_example(
             where=f"row {row_id}" if row_id else "",
             fix=f"raise student.max_length (now {max_length}) or drop the row",
         )
-    mask = [False] * len(prompt) + [True] * (len(ids) - len(prompt))
+    learned = bytes(len(prompt)) + b"\1" * (len(ids) - len(prompt))
     cut = len(ids) > max_length
     crc = crc_of(ids[len(prompt) :])
-    return Encoded(ids[:max_length], mask[:max_length], row_id, cut, key, crc)
+    return Encoded(array("i", ids[:max_length]), learned[:max_length], row_id, cut, key, crc)
 
 
 def crc_of(ids: Sequence[int]) -> int:

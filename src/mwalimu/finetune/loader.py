@@ -96,7 +96,7 @@ class Loader:
     def batches(self, rows: Sequence[Encoded], *, on_policy: bool = False) -> Iterator[Batch]:
         """Rows of like length together, as many as one forward pass may have tokens."""
         slack = self.teaching.forward.slack
-        lengths = [len(row.ids) for row in rows]
+        lengths = [len(row) for row in rows]
         for line in split_rows(lengths, slack, self.most, self.limit):
             yield collate(
                 [rows[index] for index in line],

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -63,7 +63,7 @@ class Rollout:
     @torch.no_grad()
     def answer(self, model: Any, rows: Sequence[Encoded], seed: int) -> list[Encoded]:
         """The rows' prompts with the student's own answers; the generators stay as they were."""
-        prompts = [row.ids[: len(row.ids) - row.targets] for row in rows]
+        prompts = [row.prompt for row in rows]
         room = max(1, min(self.settings.max_tokens, self.max_length - max(map(len, prompts))))
         was_training = model.training
         model.eval()
@@ -71,7 +71,10 @@ class Rollout:
             torch.manual_seed(seed)
             answers = self._answers(model, prompts, room)
         model.train(was_training)
-        return [_answered(row, p, a) for row, p, a in zip(rows, prompts, answers, strict=True)]
+        return [
+            row.with_answer(prompt, answer, target_crc=0)
+            for row, prompt, answer in zip(rows, prompts, answers, strict=True)
+        ]
 
     def _answers(self, model: Any, prompts: Sequence[list[int]], room: int) -> list[list[int]]:
         answers: dict[int, list[int]] = {}
@@ -109,11 +112,6 @@ def _up_to_end(ids: list[int], ends: Sequence[int]) -> list[int]:
     """The ending token is part of the answer."""
     end = next((i for i, token in enumerate(ids) if token in ends), len(ids) - 1)
     return ids[: end + 1]
-
-
-def _answered(row: Encoded, prompt: list[int], answer: list[int]) -> Encoded:
-    mask = [False] * len(prompt) + [True] * len(answer)
-    return replace(row, ids=[*prompt, *answer], labels_mask=mask, target_crc=0)
 
 
 def _devices(model: Any) -> list[torch.device]:

@@ -42,7 +42,7 @@ def plan_memory(
         _numbers_of(model),
         student,
         settings,
-        lengths_of([len(row.ids) for row in rows], [row.targets for row in rows], settings),
+        lengths_of([len(row) for row in rows], [row.targets for row in rows], settings),
         model.device.type,
         validates=validates,
         teacher=None if teacher is None else _numbers_of(teacher),

@@ -124,15 +124,15 @@ def _encode_row(tokenizer: Any, row: dict[str, Any], max_length: int) -> list[En
 
 def _told(one: Encoded) -> list[Any]:
     """As plain JSON; what is learned as the ends of its stretches, the first not learned."""
-    mask = one.labels_mask
+    mask = one.learned
     ends = [at for at in range(1, len(mask)) if mask[at] != mask[at - 1]]
-    first = [0] if mask[:1] == [True] else []
+    first = [0] if mask[:1] == b"\1" else []
     return [one.ids, [*first, *ends], one.row_id, one.truncated, one.key.hex(), one.target_crc]
 
 
 def _heard(told: list[Any]) -> Encoded:
     ids, ends, row_id, truncated, key, crc = told
-    mask = [False] * len(ids)
+    mask = bytearray(len(ids))
     for start, end in zip(ends[::2], [*ends[1::2], len(ids)], strict=False):
-        mask[start:end] = [True] * (end - start)
-    return Encoded(ids, mask, row_id, truncated, bytes.fromhex(key), crc)
+        mask[start:end] = b"\1" * (end - start)
+    return Encoded.of(ids, mask, row_id, truncated, bytes.fromhex(key), crc)

@@ -115,8 +115,8 @@ class Trainer:
         self.checkpoints = Checkpoints(
             folder / "checkpoints", job.fingerprint, job.settings.keep, world
         )
-        self.lengths = [len(row.ids) for row in job.train]
-        self.shortest = min(job.train, key=lambda row: len(row.ids))
+        self.lengths = [len(row) for row in job.train]
+        self.shortest = min(job.train, key=lambda row: len(row))
         batches = math.ceil(len(self.lengths) / job.settings.batch_size)
         self.total = math.ceil(batches / job.settings.accumulation) * job.settings.epochs
         self._interrupted = Interruption()
@@ -195,7 +195,7 @@ class Trainer:
             return
         self._save()
         if self.job.validation:
-            longest = sorted(self.job.validation, key=lambda row: len(row.ids))
+            longest = sorted(self.job.validation, key=lambda row: len(row))
             with kept_random_state():
                 self._validate(longest[-self.job.settings.batch_size :])
 
@@ -333,7 +333,7 @@ class Trainer:
 
     def _validate(self, rows: Sequence[Encoded]) -> Judged:
         """Over `rows`, dropout off."""
-        rows = sorted(rows, key=lambda row: len(row.ids))
+        rows = sorted(rows, key=lambda row: len(row))
         size = self.job.settings.batch_size
         scale = 1 / sum(row.targets for row in rows)
         own = deal([rows[i : i + size] for i in range(0, len(rows), size)], self.world)

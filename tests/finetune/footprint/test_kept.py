@@ -59,7 +59,7 @@ def _row(length: int) -> Encoded:
     """Of as large a share of targets as a row of LENGTH has."""
     ids = [3 + i % 90 for i in range(length)]
     targets = length * TARGETS // LENGTH
-    return Encoded(ids, [i >= length - targets for i in range(length)])
+    return Encoded.of(ids, [i >= length - targets for i in range(length)])
 
 
 def check(config: Any, how: Setting, lengths: list[int]) -> None:

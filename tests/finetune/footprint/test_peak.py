@@ -54,7 +54,7 @@ def trained(
     """The most bytes that were alive; 0 if nobody watched."""
     lengths, settings = how.lengths, how.finetune
     count = STEPS * settings.batch_size * settings.accumulation
-    row = Encoded(
+    row = Encoded.of(
         [3 + i % 90 for i in range(lengths.longest)],
         [i >= lengths.longest - lengths.targets for i in range(lengths.longest)],
     )

@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def rows_of(lengths: list[int]) -> list[Encoded]:
-    return [Encoded([1] * n, [False] + [True] * (n - 1), str(i)) for i, n in enumerate(lengths)]
+    return [Encoded.of([1] * n, [False] + [True] * (n - 1), str(i)) for i, n in enumerate(lengths)]
 
 
 @pytest.mark.parametrize("size", [2, 3, 8])

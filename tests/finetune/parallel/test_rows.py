@@ -22,7 +22,7 @@ TEMPLATE = "{{ raise_exception('no') if messages[0]['content'] == '1' }}mwalimu 
 
 @given(mask=st.lists(st.booleans(), max_size=12), truncated=st.booleans())
 def test_an_example_is_told_whole(mask: list[bool], truncated: bool) -> None:
-    one = Encoded([7] * len(mask), mask, "a \ud800 b", truncated, b"\x00\xff", 2**32 - 1)
+    one = Encoded.of([7] * len(mask), mask, "a \ud800 b", truncated, b"\x00\xff", 2**32 - 1)
     assert sharing._heard(sharing._told(one)) == one
 
 

@@ -110,13 +110,7 @@ def test_a_row_cut_short_has_its_first_tokens(one: Taught) -> None:
     longest = max(one.encoded[:16], key=lambda row: row.targets)
     whole = look(one.source, one.collate([longest]))[0]
     for cut in range(1, longest.targets):
-        kept = len(longest.ids) - cut
-        row = replace(
-            longest,
-            ids=longest.ids[:kept],
-            labels_mask=longest.labels_mask[:kept],
-            truncated=True,
-        )
+        row = longest.with_answer(longest.prompt, longest.answer[:-cut], truncated=True)
         assert torch.equal(look(one.source, one.collate([row]))[0], whole[:-cut])
 
 
@@ -124,7 +118,7 @@ def test_other_tokens_under_a_known_key_are_refused(one: Taught) -> None:
     row = one.encoded[3]
     with pytest.raises(SignalMismatch, match=r"are of other tokens; .*capture again"):
         one.source.look(one.collate([row, replace(row, target_crc=row.target_crc ^ 1)]))
-    longer = replace(row, ids=[*row.ids, 7], labels_mask=[*row.labels_mask, True])
+    longer = row.with_answer(row.prompt, [*row.answer, 7])
     with pytest.raises(SignalMismatch, match=rf"are of {row.targets} tokens, not"):
         one.source.look(one.collate([longer]))
 

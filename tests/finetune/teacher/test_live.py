@@ -1,6 +1,5 @@
 """A teacher beside the student: it reads its own prompts, and only tokens that both have."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,7 @@ def test_it_sees_its_own_prompt_and_the_students_answer(
     for row, short in zip(rows, encoded, strict=True):
         whole = encode(teacher, row)
         cut = len(whole.ids) - (whole.targets - short.targets)
-        own.append(replace(whole, ids=whole.ids[:cut], labels_mask=whole.labels_mask[:cut]))
+        own.append(whole.with_answer(whole.prompt, whole.ids[len(whole.prompt) : cut]))
         assert exact.labels_of(own[-1]).tolist() == exact.labels_of(short).tolist()
     live = LiveTeacher(
         TARGET, str(folder), CPU, JobRows.of(student, rows), autocast=False, packings=packings

@@ -192,7 +192,7 @@ def test_one_that_stays_away_stops_the_training(tmp_path: Path, pair: Pair) -> N
 
 def test_an_answer_that_the_server_refuses_stops_it_too(pair: Pair, shared: ScoreServer) -> None:
     good = encode(prepared(), ROWS[0])
-    long = Encoded([7] * 512, [False] * 500 + [True] * 12, row_id="17")
+    long = Encoded.of([7] * 512, [False] * 500 + [True] * 12, row_id="17")
     source = served(pair, shared.url)
     with pytest.raises(TeacherError, match="row 17 of 512 tokens: HTTP 400: This model's maximum"):
         source.look(collate([good, long], pad_id=0, device=CPU))

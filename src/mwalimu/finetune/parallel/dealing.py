@@ -23,7 +23,7 @@ def deal(batches: Sequence[Micro], world: World) -> list[Micro]:
     """
     if world.size == 1:
         return list(batches)
-    rows = sorted((row for batch in batches for row in batch), key=lambda row: -len(row.ids))
+    rows = sorted((row for batch in batches for row in batch), key=lambda row: -len(row))
     passes = math.ceil(len(rows) / world.size / max(map(len, batches)))
     own = rows[world.rank :: world.size]
     parts = [own[len(own) * i // passes : len(own) * (i + 1) // passes] for i in range(passes)]

@@ -137,8 +137,10 @@ def _gather(readers: Sequence[SignalReader], batch: Batch) -> tuple[object, Arra
 
 def _labels_N(rows: Sequence[Encoded]) -> Array:
     """The batch's own are on its device, which reading them would wait for."""
-    kept = [np.asarray(row.ids[1:])[np.asarray(row.labels_mask[1:], dtype=bool)] for row in rows]
-    return np.concatenate(kept)
+    kept = [
+        np.frombuffer(row.tokens, np.intc)[1:][np.frombuffer(row.learned, bool)[1:]] for row in rows
+    ]
+    return np.concatenate(kept).astype(np.int64)
 
 
 def _with_text(found: object, known_N: Array, labels_N: Array) -> object:

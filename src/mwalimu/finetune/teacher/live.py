@@ -160,5 +160,5 @@ class LiveTeacher:
         return tokens, places, chunks
 
     def _byte_lengths(self, row: Encoded) -> list[int] | None:
-        ids = row.ids[len(row.ids) - row.targets :]
+        ids = row.answer
         return byte_lengths(self.tokenizer, ids, answer_of(self.rows.examples[row.key]))

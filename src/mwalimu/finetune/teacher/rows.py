@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import TemplateError
@@ -29,7 +29,7 @@ class JobRows:
     def byte_lengths(self, row: Encoded) -> list[int] | None:
         """Of the row's target tokens; None where they cannot be proved."""
         if row.key not in self._lengths:
-            ids = row.ids[len(row.ids) - row.targets :]
+            ids = row.answer
             self._lengths[row.key] = byte_lengths(
                 self.tokenizer, ids, answer_of(self.examples[row.key]), truncated=row.truncated
             )
@@ -60,10 +60,7 @@ def with_answer(own: Encoded | None, row: Encoded) -> Encoded:
     cut, or another one."""
     if own is None:
         return row
-    prompt = own.ids[: len(own.ids) - own.targets]
-    answer = row.ids[len(row.ids) - row.targets :]
-    mask = [False] * len(prompt) + [True] * len(answer)
-    return replace(row, ids=[*prompt, *answer], labels_mask=mask)
+    return row.with_answer(own.prompt, row.answer)
 
 
 def answer_of(example: Example) -> str:

@@ -56,7 +56,7 @@ class ServedTeacherScores:
         for row, scores in zip(rows, found, strict=True):
             if isinstance(scores, str):
                 raise TeacherError(
-                    f"cannot score row {row.row_id} of {len(row.ids)} tokens: {scores}",
+                    f"cannot score row {row.row_id} of {len(row)} tokens: {scores}",
                     where=self._where,
                     fix="give the server a longer context, or lower student.max_length",
                 )

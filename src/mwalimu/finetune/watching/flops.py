@@ -53,7 +53,7 @@ class Work(NamedTuple):
 
     @classmethod
     def of(cls, rows: Sequence[Encoded]) -> Work:
-        lengths = [len(row.ids) for row in rows]
+        lengths = [len(row) for row in rows]
         return cls(sum(lengths), sum(row.targets for row in rows), sum(n * n for n in lengths))
 
 

@@ -82,7 +82,7 @@ class VllmScorer:
         )
         for i, output in zip(usable, outputs, strict=True):
             row = found[i]
-            places = output.prompt_logprobs[len(row.ids) - row.targets :]
+            places = output.prompt_logprobs[len(row) - row.targets :]
             signals = self._signals(row, examples[i], places)
             found[i] = Scored(row.key, row.target_crc, signals)
         return found
