@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mwalimu.errors import ConfigError
-from mwalimu.telemetry import context, logs, redaction
+from mwalimu.telemetry import context, logs, redaction, setting_up
 from mwalimu.telemetry.fields import FIELDS
 from tests.figures import record
 
@@ -212,3 +212,14 @@ def test_warnings_of_others_are_still_on_stderr(
     logging.getLogger("other").info("never mind")
     assert capfd.readouterr().err == "look out for [hidden]\n"
     assert len(lines(tmp_path / "log")) == 2
+
+
+def test_warnings_of_others_are_redacted_where_nobody_asked_for_a_log(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MWALIMU_LOG", raising=False)
+    logging.getLogger().handlers[:] = []
+    setting_up.begin()
+    setting_up.begin()
+    logging.getLogger("other").warning("look out for sk-%s", "x" * 30)
+    assert capfd.readouterr().err == "look out for [hidden]\n"

@@ -29,8 +29,11 @@ def begin(*, metrics_file: Path | None = None, metrics_port: int | None = None) 
         MissingDependency: an extra is not installed.
     """
     global _begun
+    from mwalimu.telemetry import logs
+
+    logs.warn_on_stderr()
     if path := os.environ.get(LOG):
-        from mwalimu.telemetry import logs, redaction
+        from mwalimu.telemetry import redaction
 
         redaction.hide_environment()
         os.environ[LOG] = str(Path(path).absolute())  # a child may work in another folder
