@@ -49,7 +49,7 @@ MOMENTS = {
     "publishing": "when the student is published",
 }
 
-ROW_TOKEN_BYTES = 48  # of a token in a Python list, and of its flag in another
+ROW_TOKEN_BYTES = 5  # of a token and of its flag, as `Encoded` holds them
 BATCH_TOKEN_BYTES = 8
 STEPS_READY = 2  # the one that runs, and the next, which is made meanwhile
 # Of logits on which a merged student is compared with what was trained: `finetune.student.parity`.
