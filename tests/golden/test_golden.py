@@ -64,7 +64,7 @@ def encoded(change: Callable[[list[bool]], list[bool]]) -> Callable[[pytest.Monk
 
         def changed(*arguments: Any) -> Any:
             return tuple(
-                [replace(row, labels_mask=change(row.labels_mask)) for row in rows]
+                [replace(row, learned=bytes(change(row.labels_mask))) for row in rows]
                 for rows in real(*arguments)
             )
 

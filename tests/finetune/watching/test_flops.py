@@ -29,9 +29,7 @@ def counted(model: Any, rows: list[Any]) -> int:
 @pytest.mark.parametrize("arch", ["llama", "phi3", "qwen2", "gemma2"])
 def test_the_formula_is_what_torch_counts(arch: str) -> None:
     """Whole sequences as targets, where PaLM's formula and ours are one."""
-    model, rows = make_model(arch), make_rows(3)
-    for row in rows:
-        row.labels_mask[:] = [True] * len(row.ids)
+    model, rows = make_model(arch), [row.with_answer([], row.ids) for row in make_rows(3)]
     found = Flops(model)
     # Vectors (norms, biases) are part of N, and of no matrix product.
     vectors = 6 * sum(p.numel() for p in model.parameters() if p.ndim == 1)
@@ -47,9 +45,7 @@ def test_frozen_weights_take_two_thirds_and_the_head_only_targets() -> None:
     model.requires_grad_(False)
     attention = Flops(model).per_pair * sum(len(row.ids) ** 2 for row in rows)
     assert Flops(model).of(Work.of(rows)) - attention == pytest.approx((full - attention) * 2 / 3)
-    all_targets = make_rows(5)
-    for row in all_targets:
-        row.labels_mask[:] = [True] * len(row.ids)
+    all_targets = [row.with_answer([], row.ids) for row in make_rows(5)]
     more = sum(row.targets for row in all_targets) - sum(row.targets for row in rows)
     head = model.get_output_embeddings().weight.numel()
     assert Flops(model).of(Work.of(all_targets)) - Flops(model).of(Work.of(rows)) == 4 * head * more
