@@ -1,11 +1,13 @@
+import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from mwalimu.errors import RunError
 from mwalimu.files import atomic_writer
-from mwalimu.run import Run, fingerprint
+from mwalimu.run import FORMAT_VERSION, Run, fingerprint
 
 
 def publish(run: Run, stage: str, text: bytes = b"x") -> Path:
@@ -43,6 +45,33 @@ def test_a_damaged_manifest_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{", encoding="utf-8")
     with pytest.raises(RunError, match="is damaged"):
         Run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        [[], []],
+        [[{"b": 1, "a": ["ä", None]}, {"id": 2}], []],
+        [["x", [1, [2, [3]]]], (4, [5]), {"k": [6]}],
+        {"rows": [1, 2]},
+        Path("p"),
+    ],
+)
+def test_a_fingerprint_is_of_the_whole_canonical_text(value: object) -> None:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    assert fingerprint(value) == hashlib.sha256(f"v{FORMAT_VERSION}:{text}".encode()).hexdigest()
+
+
+def test_a_fingerprint_of_many_rows_holds_one_at_a_time() -> None:
+    rows = [{"id": n, "text": "x" * 1000} for n in range(2000)]
+    tracemalloc.start()
+    try:
+        fingerprint([rows, rows])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000
 
 
 def test_fingerprint_ignores_key_order_only() -> None:
