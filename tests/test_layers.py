@@ -92,6 +92,14 @@ def test_no_two_files_import_each_other() -> None:
     sorter.prepare()  # raises CycleError, which names the files
 
 
+def test_peft_is_imported_by_those_who_need_it_alone() -> None:
+    """It takes as long as half of torch, in every process that trains."""
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                assert "peft" not in ast.unparse(node).split(), path
+
+
 def test_no_pickle_and_no_relative_imports() -> None:
     for path in FILES:
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -11,23 +11,23 @@ qlora   lora on a W in 4 bits             Dettmers et al. 2023, arXiv 2305.14314
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import (
-    LoraConfig,
-    PeftModel,
-    get_peft_model,
-    get_peft_model_state_dict,
-    set_peft_model_state_dict,
-)
 
 from mwalimu.config import StudentConfig
 from mwalimu.data.loading import quiet_peft
 from mwalimu.data.quantised import dequantise, is_quantised
 from mwalimu.errors import StudentError
 
+if TYPE_CHECKING:  # importing it takes as long as half of torch, and full students need none of it
+    from peft import PeftModel
+
 ADAPTER = "default"
+
+
+def is_adapted(model: Any) -> bool:
+    return hasattr(model, "peft_config")
 
 
 def with_adapter(model: Any, config: StudentConfig, seed: int) -> Any:
@@ -35,6 +35,8 @@ def with_adapter(model: Any, config: StudentConfig, seed: int) -> Any:
 
     Raises StudentError: a matrix to be adapted is not there; the message has those that are.
     """
+    from peft import LoraConfig, get_peft_model
+
     check_targets(model, config.lora_targets)
     torch.manual_seed(seed)
     settings = LoraConfig(
@@ -87,6 +89,8 @@ def merged(model: PeftModel) -> Any:
 
 def adapter_tensors(model: PeftModel) -> dict[str, torch.Tensor]:
     """What learns, by the names that peft reads: the adapter, and what of the base was unfrozen."""
+    from peft import get_peft_model_state_dict
+
     tensors = dict(get_peft_model_state_dict(model, save_embedding_layers=False))
     own = {name for name, p in model.named_parameters() if p.requires_grad and "lora_" not in name}
     return tensors | {name: p for name, p in model.named_parameters() if name in own}
@@ -94,6 +98,8 @@ def adapter_tensors(model: PeftModel) -> dict[str, torch.Tensor]:
 
 def _on_plain_base(model: PeftModel) -> PeftModel:
     """The same adapter on the base's values as plain numbers."""
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
     settings = model.peft_config[ADAPTER]
     tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
     base = model.unload()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from peft import PeftModel
 from transformers import GenerationConfig
 
 from mwalimu.config import StudentConfig
@@ -16,9 +15,12 @@ from mwalimu.data.tokenize import end_of_turn_id
 from mwalimu.errors import TrainingError
 from mwalimu.files import write_json
 from mwalimu.finetune.files import publish_folder, save_tensors
-from mwalimu.finetune.student.adapters import ADAPTER, adapter_tensors, merged
+from mwalimu.finetune.student.adapters import ADAPTER, adapter_tensors, is_adapted, merged
 from mwalimu.finetune.student.loading import autocast_wanted, base_dtype
 from mwalimu.finetune.student.parity import Parity
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 MAX_SHARD = "5GB"
 
@@ -42,7 +44,7 @@ def save_student(
         TrainingError: a weight is not finite, or merging changed what the model says; nothing is
             written.
     """
-    if not isinstance(model, PeftModel):
+    if not is_adapted(model):
         _save_plain(model, tokenizer, folder)
         return {}
     if config.publish == "adapter":
