@@ -113,8 +113,8 @@ SWITCHES = {
     ),
     "only the answer is learned": Switch(
         "data/tokenize.py",
-        "    mask = [False] * len(prompt) + [True]",
-        "    mask = [True] * len(prompt) + [True]",
+        '    learned = bytes(len(prompt)) + b"\\1" * (len(ids)',
+        '    learned = b"\\1" * len(prompt) + b"\\1" * (len(ids)',
         "tests/data/test_tokenize.py",
     ),
     "temperature squared": Switch(
