@@ -1,7 +1,6 @@
 """The page of figures says what was not tried."""
 
 import json
-from argparse import Namespace
 from pathlib import Path
 
 from benchmarks.trust.__main__ import ROOT, run, to_run, tried
@@ -58,7 +57,7 @@ def test_figures_run_beside_each_other_and_each_is_told(tmp_path: Path) -> None:
         test = tmp_path / f"test_{number}.py"
         test.write_text(MEETS.format(here=tmp_path / number, there=tmp_path / other))
         figures.append(Figure(number, "what", "goal", (str(test),)))
-    found = {figure.number: told for figure, told in run(figures, Namespace(lanes=2, short=True))}
+    found = {figure.number: told for figure, told in run(figures, lanes=2, short=True)}
     assert found.keys() == {"X", "Y"} and all(told["ran"] for told in found.values())
 
 

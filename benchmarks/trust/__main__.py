@@ -39,7 +39,8 @@ def main() -> None:
     wanted = {one.number for one in FIGURES}
     wanted &= set(asked.only.split(",")) if asked.only else wanted
     version = {"commit": commit(), "short": asked.short}
-    for figure, found in run(to_run(wanted, results, version, again=asked.again), asked):
+    figures = to_run(wanted, results, version, again=asked.again)
+    for figure, found in run(figures, lanes=asked.lanes, short=asked.short):
         results[figure.number] = found | version
         asked.kept.parent.mkdir(parents=True, exist_ok=True)
         asked.kept.write_text(json.dumps(in_order(results), indent=1) + "\n")
@@ -69,16 +70,16 @@ def to_run(
 
 
 def run(
-    figures: Sequence[Figure], asked: argparse.Namespace
+    figures: Sequence[Figure], *, lanes: int, short: bool
 ) -> Iterator[tuple[Figure, dict[str, Any]]]:
     """Each with what was found, as it ends."""
-    with ThreadPoolExecutor(asked.lanes) as lanes:
-        running = {lanes.submit(tried, one, short=asked.short): one for one in figures}
+    with ThreadPoolExecutor(lanes) as pool:
+        running = {pool.submit(tried, one, short=short): one for one in figures}
         try:
             for done in as_completed(running):
                 yield running[done], done.result()
         except BaseException:  # Ctrl-C ended those that run; the others do not begin
-            lanes.shutdown(cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise
 
 
