@@ -99,6 +99,16 @@ def on_device(model: Any) -> Any:
     return model.to("cuda") if torch.cuda.is_available() else model.float()
 
 
+def is_adapted(model: Any) -> bool:
+    """Asked so that peft, slow to import, is not imported for a model without adapters."""
+    return hasattr(model, "get_base_model")
+
+
+def causal_lm_of(model: Any) -> Any:
+    """The transformers model inside peft's adapters, which stay in its layers; or `model`."""
+    return model.get_base_model() if is_adapted(model) else model
+
+
 @contextmanager
 def quiet_peft() -> Iterator[None]:
     """peft asks transformers by names that transformers is about to drop."""

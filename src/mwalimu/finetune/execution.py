@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from mwalimu.config import FinetuneConfig
+from mwalimu.data.loading import causal_lm_of
 from mwalimu.errors import ConfigError
-from mwalimu.objectives.layers import base_of, decoder_layers
+from mwalimu.objectives.layers import decoder_layers
 from mwalimu.objectives.packing import Packing, packings_for
 
 LOOKS_INTO_LAYERS = ("hidden", "attention")
@@ -49,7 +50,7 @@ def checkpoint_activations(model: Any) -> None:
     Raises:
         ConfigError: the model's layers cannot be run so.
     """
-    causal = base_of(model)
+    causal = causal_lm_of(model)
     enable = getattr(causal, "activation_checkpointing_enable", None)  # its name since 5.20
     try:
         (enable or causal.gradient_checkpointing_enable)({"use_reentrant": False})

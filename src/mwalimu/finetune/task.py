@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mwalimu.config import FinetuneConfig, StudentConfig
+from mwalimu.data.loading import causal_lm_of
 from mwalimu.data.quantised import parameter_count
 from mwalimu.errors import StudentError
 from mwalimu.finetune.execution import packings_of
@@ -166,7 +167,7 @@ def _max_length(model: Any, student: StudentConfig) -> int:
 
 def _count_parameters(model: Any) -> dict[str, int]:
     """Of the published model: an adapter is merged, and adds nothing."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = causal_lm_of(model)
     added = sum(p.numel() for name, p in base.named_parameters() if ".lora_" in name)
     total = parameter_count(base)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)

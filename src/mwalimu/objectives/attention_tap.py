@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
+from mwalimu.data.loading import causal_lm_of
 from mwalimu.errors import ConfigError
 from mwalimu.objectives.attention import Attention, Chunk, ChunkReader
 from mwalimu.objectives.attention_functions import Call, observed
-from mwalimu.objectives.layers import base_of, decoder_layers, require_gradient, rows_at
+from mwalimu.objectives.layers import decoder_layers, require_gradient, rows_at
 
 TOLERANCE = 0.02
 """Two roundings of bfloat16 apart; another formula is off by far more."""
@@ -36,7 +37,7 @@ class AttentionTap:
 
     def __init__(self, model: Any, layers: Sequence[int]) -> None:
         self.model = model
-        self._causal = base_of(model)
+        self._causal = causal_lm_of(model)
         self._layers = tuple(layers)
         listed = decoder_layers(model)
         self._layer_of = {id(m): layer for layer in layers for m in listed[layer].modules()}

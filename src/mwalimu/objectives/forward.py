@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 
 from mwalimu.data.layout import PADDED, Layout
+from mwalimu.data.loading import causal_lm_of
 from mwalimu.objectives.head import Head, find_head
 from mwalimu.objectives.packing import Packing
 from mwalimu.objectives.packing_trial import Unpacked, find_packing
@@ -54,7 +55,7 @@ class Forward:
         self, model: Any, *, autocast: bool = False, packings: Sequence[Packing] = ()
     ) -> None:
         self.model = model
-        self.causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.causal = causal_lm_of(model)
         self.autocast = autocast
         self._last_layer = last_layer(model)
         self._way: Way

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+from mwalimu.data.loading import causal_lm_of
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -67,7 +69,7 @@ def find_head(model: Any) -> Head | None:
     Scales and caps are read from the config by the names that transformers' models use. A model
     may have others, so whoever uses the result compares it with the model's own logits first.
     """
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    causal = causal_lm_of(model)
     get_layer = getattr(causal, "get_output_embeddings", None)
     layer = get_layer() if get_layer else None
     if layer is None or type_before_parametrizations(layer) is not torch.nn.Linear:

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from mwalimu.data.loading import causal_lm_of
 from mwalimu.errors import ConfigError
 
 
@@ -64,7 +65,7 @@ def decoder_layers(model: Any) -> torch.nn.ModuleList:
     Raises:
         ConfigError: no list of `num_hidden_layers` modules is in it.
     """
-    causal = base_of(model)
+    causal = causal_lm_of(model)
     count = causal.config.get_text_config().num_hidden_layers
     # Outer modules come first, so that a list of experts inside a layer is never taken for it.
     for module in causal.get_decoder().modules():
@@ -76,11 +77,6 @@ def decoder_layers(model: Any) -> torch.nn.ModuleList:
     )
 
 
-def base_of(model: Any) -> Any:
-    """The transformers model inside adapters of peft, or `model` itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
 class HiddenTap:
     """Collects the states of chosen layers at chosen positions while the model runs as ever.
 
@@ -90,7 +86,7 @@ class HiddenTap:
 
     def __init__(self, model: Any, layers: Sequence[int]) -> None:
         listed = decoder_layers(model)
-        self._name = type(base_of(model)).__name__
+        self._name = type(causal_lm_of(model)).__name__
         self._modules = {layer: listed[layer] for layer in layers}
 
     @contextmanager

@@ -10,6 +10,7 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from mwalimu.data.context import context_of
+from mwalimu.data.loading import causal_lm_of
 from mwalimu.data.longrope import rope_limit, sides
 from mwalimu.runtimes.base import Logits
 from mwalimu.runtimes.slot_cache import SlotCache
@@ -19,8 +20,7 @@ def can_batch(model: Any) -> bool:
     """Whether every layer keeps plain keys and values, and positions can be given by the row."""
     plain = (DynamicLayer, DynamicSlidingWindowLayer)
     layers = DynamicCache(config=model.config).layers
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    positioned = "position_ids" in inspect.signature(base.forward).parameters
+    positioned = "position_ids" in inspect.signature(causal_lm_of(model).forward).parameters
     return positioned and bool(layers) and all(type(layer) in plain for layer in layers)
 
 

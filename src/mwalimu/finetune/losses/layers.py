@@ -15,13 +15,14 @@ import torch
 
 from mwalimu.config import PartConfig
 from mwalimu.data.collate import Batch
+from mwalimu.data.loading import causal_lm_of
 from mwalimu.finetune.losses.base import Moment, Share
 from mwalimu.finetune.teacher.view import TeacherView
 from mwalimu.objectives.attention import attention_loss
 from mwalimu.objectives.attention_tap import AttentionTap
 from mwalimu.objectives.features import Projections, feature_loss
 from mwalimu.objectives.forward import States
-from mwalimu.objectives.layers import HiddenTap, LayerPair, base_of
+from mwalimu.objectives.layers import HiddenTap, LayerPair
 from mwalimu.objectives.schedules import number
 
 
@@ -35,7 +36,7 @@ class HiddenLoss:
         self.name = name
         self.pairs = layer_pairs(part)
         self._tap = HiddenTap(model, [pair.student for pair in self.pairs])
-        size = base_of(model).config.get_text_config().hidden_size
+        size = causal_lm_of(model).config.get_text_config().hidden_size
         self.projections = Projections(self.pairs, size, teacher_size, seed=seed)
         self.projections.to(model.device)
         self.trained: torch.nn.Module | None = self.projections

@@ -18,6 +18,7 @@ from torch.distributed.tensor import DTensor
 
 from mwalimu.data.loading import (
     CannotLoad,
+    causal_lm_of,
     load_causal_lm,
     load_skeleton,
     load_tokenizer,
@@ -26,7 +27,7 @@ from mwalimu.data.loading import (
 from mwalimu.finetune.parallel.pieces import local_of, rows_of
 from mwalimu.finetune.parallel.strategy import has_room
 from mwalimu.finetune.parallel.world import World
-from mwalimu.objectives.layers import base_of, decoder_layers
+from mwalimu.objectives.layers import decoder_layers
 
 ROOM = 0.25
 """Of a GPU's memory, for a teacher that is whole in every process."""
@@ -65,7 +66,7 @@ def _share_out(skeleton: Any, whole: Any, world: World) -> None:
         fully_shard(layer, mesh=mesh)
     # The layers have one outermost module, so that one is fetched while another computes.
     cut = {p for layer in layers for p in layer.parameters()}
-    decoder = base_of(skeleton).get_decoder()
+    decoder = causal_lm_of(skeleton).get_decoder()
     fully_shard(decoder, mesh=mesh, ignored_params=set(decoder.parameters()) - cut)
     skeleton.to_empty(device=device)
     skeleton.tie_weights()

@@ -26,10 +26,6 @@ if TYPE_CHECKING:  # a fifth of a training's start, and full students need none 
 ADAPTER = "default"
 
 
-def is_adapted(model: Any) -> bool:
-    return hasattr(model, "get_base_model")  # as the other rooms ask
-
-
 def with_adapter(model: Any, config: StudentConfig, seed: int) -> Any:
     """`model` frozen under an adapter that changes nothing yet; A is drawn from `seed`.
 

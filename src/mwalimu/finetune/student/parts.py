@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from mwalimu.config.student import LAYERS
+from mwalimu.data.loading import causal_lm_of
 from mwalimu.errors import StudentError
-from mwalimu.objectives.layers import base_of, decoder_layers
+from mwalimu.objectives.layers import decoder_layers
 
 # What the modules of a decoder layer are called in the families of transformers.
 INSIDE = {"attention": ("attn", "attention"), "mlp": ("mlp", "feed_forward", "moe")}
@@ -45,7 +46,7 @@ def unfreeze(model: Any, names: Sequence[str], dtype: torch.dtype) -> None:
 
 def parameters_of(model: Any, name: str) -> list[torch.nn.Parameter]:
     """Raises StudentError: the model has no such part; the message has those that it has."""
-    found = [p for module in _modules(base_of(model), name) for p in module.parameters()]
+    found = [p for module in _modules(causal_lm_of(model), name) for p in module.parameters()]
     if not found:
         depth = len(decoder_layers(model))
         raise StudentError(
@@ -60,8 +61,8 @@ def parameters_of(model: Any, name: str) -> list[torch.nn.Parameter]:
 
 def tied(model: Any) -> bool:
     """Whether embeddings and head are one matrix."""
-    head = base_of(model).get_output_embeddings()
-    embeddings = base_of(model).get_input_embeddings()
+    head = causal_lm_of(model).get_output_embeddings()
+    embeddings = causal_lm_of(model).get_input_embeddings()
     return head is not None and head.weight is embeddings.weight
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from transformers import GenerationConfig
 
 from mwalimu.config import StudentConfig
-from mwalimu.data.loading import BASE_FILE
+from mwalimu.data.loading import BASE_FILE, is_adapted
 from mwalimu.data.tokenize import end_of_turn_id
 from mwalimu.errors import TrainingError
 from mwalimu.files import write_json
 from mwalimu.finetune.files import publish_folder, save_tensors
-from mwalimu.finetune.student.adapters import ADAPTER, adapter_tensors, is_adapted, merged
+from mwalimu.finetune.student.adapters import ADAPTER, adapter_tensors, merged
 from mwalimu.finetune.student.loading import autocast_wanted, base_dtype
 from mwalimu.finetune.student.parity import Parity
 
