@@ -1,9 +1,10 @@
-"""Tuned against the recipe as written, and TPE against random search, at an equal budget.
+"""Tuned against the recipe as written, and models against random search, at an equal budget.
 
     python benchmarks/tuning/tuned.py --out FOLDER [--tasks summarization nli] [--trials 10]
-        [--repeats 5] [--plan] [--banking77 FOLDER --teacher FOLDER --student FOLDER]
+        [--repeats 5] [--samplers tpe gp random] [--plan]
+        [--banking77 FOLDER --teacher FOLDER --student FOLDER]
 
-Each repetition is a search with a seed of its own, by TPE and by random draws, over the same space
+Each repetition is a search with a seed of its own, by each of --samplers, over the same space
 with as many trials; the first trial of both is the recipe as written. The written recipe is the
 quickstart's, whose values were chosen by hand. Epochs are not searched: a better recipe is not one
 that trains for longer. Trials run in this process, one after another, without pruning, so that a
@@ -49,7 +50,6 @@ from mwalimu.tuning.launching import Event, Launch
 from mwalimu.tuning.trial import Order, run_trial
 from mwalimu.tuning.tune import tune
 
-SAMPLERS = ("tpe", "random")
 WORLD_TASKS = 5
 WARM_UP = 5
 COSTS = "costs.jsonl"
@@ -111,15 +111,15 @@ def one_trial(order: Order, heard: Callable[[Event], None]) -> Done:
     return here(order, heard)
 
 
-def hours_left(folder: Path, repeats: int, trials: int) -> str:
+def hours_left(folder: Path, repeats: int, trials: int, samplers: int) -> str:
     """From what the trainings so far cost: the median, for one that was resumed looks cheap.
 
-    Draws before WARM_UP trials are the same under both samplers, and so are their students.
+    Draws before WARM_UP trials are the same under all samplers, and so are their students.
     """
     lines = (folder / COSTS).read_text(encoding="utf-8").splitlines()
     costs = [json.loads(line)["cpu_seconds"] for line in lines]
     alike = min(WARM_UP, trials) - 1
-    all_of = 1 + repeats * (alike + len(SAMPLERS) * (trials - 1 - alike))
+    all_of = 1 + repeats * (alike + samplers * (trials - 1 - alike))
     left = max(0, all_of - len(costs)) * median(costs) / 3600
     return (
         f"{folder.name}: {len(costs)} of about {all_of} trainings are done, each takes "
@@ -204,36 +204,39 @@ def row_of(found: Conclusion) -> dict[str, Any]:
 
 
 def summary(found: dict[str, list[dict[str, Any]]], folder: Path) -> dict[str, Any]:
-    """`tuned`: chosen less written on the test rows. `tpe`: TPE less random, by repetition."""
-    tpe, drawn = found["tpe"], found["random"]
-    gains = [row["test"] - row["test_written"] for row in tpe]
-    against = {}
-    for name in ("chosen", "test"):
-        mine, theirs = ([row[name] for row in side] for side in (tpe, drawn))
-        against[name] = {
-            "tpe": mean(mine),
-            "random": mean(theirs),
-            "difference": spread([a - b for a, b in zip(mine, theirs, strict=True)])._asdict(),
-            "p_value": permutation_test(mine, theirs, seed=0),
-        }
-    areas = [
-        mean(a["best_so_far"]) - mean(b["best_so_far"]) for a, b in zip(tpe, drawn, strict=True)
-    ]
+    """Of each sampler: what it chose less what was written on the test rows, and against random."""
     return {
-        "tuned_on_test": spread(gains)._asdict(),
-        "pooled": pooled(folder, len(tpe)),
-        "tpe_against_random": against,
-        "best_so_far": spread(areas)._asdict(),
-        "luck": mean(row["chosen"] - row["test"] for row in tpe),
-        "luck_reckoned": mean(row["chosen"] - row["corrected"] for row in tpe),
+        sampler: {
+            "tuned_on_test": spread([row["test"] - row["test_written"] for row in rows])._asdict(),
+            "pooled": pooled(folder, sampler, len(rows)),
+            "luck": mean(row["chosen"] - row["test"] for row in rows),
+            "luck_reckoned": mean(row["chosen"] - row["corrected"] for row in rows),
+            "against_random": against(rows, found["random"]) if "random" in found else None,
+        }
+        for sampler, rows in found.items()
     }
 
 
-def pooled(folder: Path, repeats: int) -> dict[str, Any]:
-    """Rows of the test file, each with its mean grade over TPE's repetitions."""
+def against(mine: list[dict[str, Any]], drawn: list[dict[str, Any]]) -> dict[str, Any]:
+    """By repetition: of the choice on validation and test, and of the best so far by trial."""
+    told: dict[str, Any] = {}
+    for name in ("chosen", "test"):
+        sides = [[row[name] for row in side] for side in (mine, drawn)]
+        told[name] = {
+            "means": [mean(side) for side in sides],
+            "difference": spread([a - b for a, b in zip(*sides, strict=True)])._asdict(),
+            "p_value": permutation_test(*sides, seed=0),
+        }
+    areas = [[mean(row["best_so_far"]) for row in side] for side in (mine, drawn)]
+    told["best_so_far"] = spread([a - b for a, b in zip(*areas, strict=True)])._asdict()
+    return told
+
+
+def pooled(folder: Path, sampler: str, repeats: int) -> dict[str, Any]:
+    """Rows of the test file, each with its mean grade over the sampler's repetitions."""
     chosen, written = [], []
     for seed in range(1, repeats + 1):
-        root = folder / f"tpe-{seed}"
+        root = folder / f"{sampler}-{seed}"
         looks = json.loads((root / "tuning" / "test.json").read_bytes())
         number = json.loads((root / "tuning" / "found.json").read_bytes())["chosen"]
         chosen.append(looks[str(number)]["scores"])
@@ -248,6 +251,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", default=["summarization", "nli"])
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--samplers", nargs="+", default=["tpe", "gp", "random"])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--train", type=int, default=400)
     parser.add_argument("--held-out", type=int, default=200)
@@ -267,20 +271,24 @@ def main() -> None:
         jobs["banking77"] = (options.out / "banking77", job)
     else:
         print("banking77: left out, as --banking77, --teacher and --student are not all given")
+
+    def left(folder: Path) -> str:
+        return hours_left(folder, options.repeats, options.trials, len(options.samplers))
+
     if options.plan:
         for folder, job in jobs.values():
             with suppress(OneTrial):
-                searched(job, folder, "tpe", 1, options.trials, one_trial)
-            print(hours_left(folder, options.repeats, options.trials), flush=True)
+                searched(job, folder, options.samplers[0], 1, options.trials, one_trial)
+            print(left(folder), flush=True)
         return
-    found: dict[str, Any] = {name: {sampler: [] for sampler in SAMPLERS} for name in jobs}
+    found: dict[str, Any] = {name: {sampler: [] for sampler in options.samplers} for name in jobs}
     for seed in range(1, options.repeats + 1):
         for name, (folder, job) in jobs.items():
-            for sampler in SAMPLERS:
+            for sampler in options.samplers:
                 row = row_of(searched(job, folder, sampler, seed, options.trials))
                 found[name][sampler].append(row)
                 print(name, sampler, seed, json.dumps(row), flush=True)
-                print(hours_left(folder, options.repeats, options.trials), flush=True)
+                print(left(folder), flush=True)
             found[name]["summary"] = summary(found[name], folder)
         (options.out / "tuned.json").write_text(json.dumps(found, indent=1))
     print(json.dumps({name: one["summary"] for name, one in found.items()}, indent=1))

@@ -52,9 +52,12 @@ def test_another_search_is_refused(tmp_path: Path) -> None:
         open_study(path, settings, "another")
 
 
-def test_a_search_that_was_stopped_anywhere_goes_on_as_the_unbroken_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_a_search_that_was_stopped_anywhere_goes_on_as_the_unbroken_one(
+    tmp_path: Path, sampler: str
+) -> None:
     """Cut at every line of its journal, as a kill leaves it."""
-    config = job(pruner="asha", warm_up=3)
+    config = job(pruner="asha", warm_up=3, sampler=sampler)
     unbroken = search(tmp_path / "whole", config, Nowhere(), budget="8trials")
     unbroken.run()
     lines = unbroken.place.journal.read_bytes().splitlines(keepends=True)
@@ -74,12 +77,14 @@ def test_seeds_and_samplers_draw_differently(tmp_path: Path) -> None:
         "one": {"seed": 1},
         "two": {"seed": 2},
         "random": {"seed": 1, "sampler": "random"},
+        "gp": {"seed": 1, "sampler": "gp"},
     }.items():
         one = search(tmp_path / name, job(warm_up=2, pruner="none", **settings), Nowhere())
         one.run()
         found.append([changes for changes, _, _ in drawn(one)])
-    assert found[0][0] == found[1][0] == found[2][0]  # the recipe as it is written
+    assert all(one[0] == found[0][0] for one in found)  # the recipe as it is written
     assert found[0][1:] != found[1][1:] and found[0][3:] != found[2][3:]
+    assert found[0][:2] == found[3][:2] and found[3][3:] not in (found[0][3:], found[2][3:])
 
 
 def test_a_trial_under_way_keeps_its_number_and_its_parameters(tmp_path: Path) -> None:

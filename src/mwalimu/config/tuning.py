@@ -103,12 +103,12 @@ class TuneConfig(Section):
     choose: Literal["best", "smallest"] = Field(
         "best", description="smallest: the smallest student within noise of the best one"
     )
-    sampler: Literal["tpe", "random"] = Field("tpe", description="how trials are drawn")
+    sampler: Literal["tpe", "gp", "random"] = Field("tpe", description="how trials are drawn")
     pruner: Literal["asha", "none"] = Field(
         "asha", description="asha ends trials early that are behind; of one objective only"
     )
     reduction: int = Field(3, ge=2, description="of asha: one in so many goes on at each rung")
-    warm_up: int = Field(6, ge=1, description="of tpe: trials drawn at random before it models")
+    warm_up: int = Field(6, ge=1, description="trials drawn at random before tpe or gp models")
     seed: int = Field(0, ge=0, description="of the draws")
     parallel: int = Field(1, ge=1, description="trials at the same time")
 

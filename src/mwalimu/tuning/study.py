@@ -137,18 +137,26 @@ def _is_json(line: bytes) -> bool:
 
 
 def _sampler(settings: TuneConfig, number: int) -> BaseSampler:
-    from optuna.samplers import RandomSampler, TPESampler
+    from optuna.samplers import GPSampler, RandomSampler, TPESampler
 
     seed = (settings.seed * 1_000_003 + number) % _SEEDS
     if settings.sampler == "random":
         return RandomSampler(seed=seed)
     with _untold():
-        return TPESampler(
+        tpe = TPESampler(
             seed=seed,
             n_startup_trials=settings.warm_up,
             multivariate=True,
             group=True,
             constant_liar=settings.parallel > 1,
+        )
+        if settings.sampler == "tpe":
+            return tpe
+        return GPSampler(
+            seed=seed,
+            n_startup_trials=settings.warm_up,
+            independent_sampler=tpe,  # draws what only some trials have
+            warn_independent_sampling=False,
         )
 
 
