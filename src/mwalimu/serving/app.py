@@ -7,23 +7,24 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import cache, partial
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from mwalimu.errors import MwalimuError
 from mwalimu.serving import metrics as exposition
 from mwalimu.serving.answering import Answering, Asked, HungUp, unless_gone
 from mwalimu.serving.cascade_contract import Cascade
-from mwalimu.serving.chat_request import ChatRequest
+from mwalimu.serving.chat_request import read_request
 from mwalimu.serving.chat_response import Envelope, LogProbs, event, message_of, usage_of
-from mwalimu.serving.documented import CHAT, HEALTH, METRICS, MODELS, document
+from mwalimu.serving.documented import document
 from mwalimu.serving.guard import HUNG_UP, Guard, respond
 from mwalimu.serving.problems import Problem, Refused
 from mwalimu.serving.scheduler import Engine
@@ -31,6 +32,14 @@ from mwalimu.serving.settings import Settings
 from mwalimu.serving.streaming import chunks
 
 _LOG = logging.getLogger(__name__)
+
+
+class NamedRoute(Route):
+    """Whoever watches the application finds it in the scope."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child = super().matches(scope)
+        return match, {**child, "route": self}
 
 
 class ChunkStream(StreamingResponse):
@@ -50,10 +59,11 @@ class ChunkStream(StreamingResponse):
 
 def create_app(
     engine: Engine, tokenizer: Any, settings: Settings, cascade: Cascade | None = None
-) -> FastAPI:
+) -> Starlette:
     """The application; `engine` is started by its owner.
 
-    `tokenizer` is not the engine's: each is used by one thread.
+    `tokenizer` is not the engine's: each is used by one thread. It is Starlette's alone: what
+    FastAPI does around a request takes as long as all the rest of this server.
     """
     if cascade is not None:
         engine.metrics.watch_cascade(cascade)
@@ -62,18 +72,13 @@ def create_app(
     created = int(time.time())
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
         answering.close()
 
-    app = FastAPI(title="mwalimu", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(Guard, settings=settings, metrics=engine.metrics)
-    _add_problems(app)
-    app.openapi = cache(partial(document, app, settings))  # type: ignore[method-assign]
-
-    @app.post("/v1/chat/completions", responses=CHAT)
-    async def chat(asked: ChatRequest, request: Request) -> Response:
+    async def chat(request: Request) -> Response:
         """An answer to a chat, whole or as a stream of server-sent events."""
+        asked = read_request(request.headers.get("content-type", ""), await request.body())
         taken = await answering.submit(asked, request.scope.get("owner", ""))
 
         def free() -> None:
@@ -111,26 +116,37 @@ def create_app(
         body = orjson.dumps(envelope.whole(choices, usage_of(taken.prompt_tokens, done)))
         return Response(body, media_type="application/json")
 
-    @app.get("/v1/models", responses=MODELS)
-    async def models() -> Response:
+    async def models(request: Request) -> Response:
         """The one model that is served."""
         one = {"id": settings.model, "object": "model", "created": created, "owned_by": "mwalimu"}
         return JSONResponse({"object": "list", "data": [one]})
 
-    @app.get("/health", responses=HEALTH)
-    async def health() -> Response:
+    async def health(request: Request) -> Response:
         """200 while requests are taken; 503 while the model loads, and once the server drains."""
         if engine.state == "serving":
             return JSONResponse({"status": engine.state})
         message = f"the server is {engine.state}"
         return respond(Problem(503, message, code=engine.state, retry_after=5))
 
-    @app.get("/metrics", responses=METRICS)
-    async def metrics() -> Response:
+    async def metrics(request: Request) -> Response:
         """Prometheus' text format."""
         return Response(engine.metrics.render(), media_type=exposition.CONTENT_TYPE)
 
-    return app
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(document(settings))
+
+    return Starlette(
+        routes=[
+            NamedRoute("/v1/chat/completions", chat, methods=["POST"]),
+            NamedRoute("/v1/models", models),
+            NamedRoute("/health", health),
+            NamedRoute("/metrics", metrics),
+            NamedRoute("/openapi.json", openapi),
+        ],
+        middleware=[Middleware(Guard, settings=settings, metrics=engine.metrics)],
+        exception_handlers=PROBLEMS,
+        lifespan=lifespan,
+    )
 
 
 async def _resumed(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -142,32 +158,33 @@ async def _resumed(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
         yield event(refused.problem.to_json())
 
 
-def _add_problems(app: FastAPI) -> None:
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> Response:
-        return respond(error.problem)
+async def _refused(request: Request, error: Any) -> Response:
+    return respond(error.problem)
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"][1:])) or "body"
-        return respond(Problem(400, f"{where}: {first['msg']}", param=where))
 
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        answer = respond(Problem(error.status_code, str(error.detail)))
-        answer.headers.update(error.headers or {})
-        return answer
+async def _http(request: Request, error: Any) -> Response:
+    answer = respond(Problem(error.status_code, str(error.detail)))
+    answer.headers.update(error.headers or {})
+    return answer
 
-    @app.exception_handler(HungUp)
-    async def hung_up(request: Request, error: HungUp) -> Response:
-        return Response(status_code=HUNG_UP)
 
-    @app.exception_handler(MwalimuError)
-    async def known(request: Request, error: MwalimuError) -> Response:
-        return respond(Problem(501, str(error)))
+async def _hung_up(request: Request, error: Any) -> Response:
+    return Response(status_code=HUNG_UP)
 
-    @app.exception_handler(Exception)
-    async def unknown(request: Request, error: Exception) -> Response:
-        _LOG.error("a request failed", exc_info=error)
-        return respond(Problem(500, "the server failed on this request"))
+
+async def _known(request: Request, error: Any) -> Response:
+    return respond(Problem(501, str(error)))
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    _LOG.error("a request failed", exc_info=error)
+    return respond(Problem(500, "the server failed on this request"))
+
+
+PROBLEMS: dict[Any, Any] = {
+    Refused: _refused,
+    HTTPException: _http,
+    HungUp: _hung_up,
+    MwalimuError: _known,
+    Exception: _unknown,
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mwalimu.data.chat import BadValue, check_messages, check_tools
 from mwalimu.data.record import Json, Message
@@ -136,6 +136,20 @@ class ChatRequest(Body):
         if self.top_logprobs and not self.logprobs:
             raise bad_request("needs logprobs: true", param="top_logprobs")
         return self.top_logprobs or 0
+
+
+def read_request(kind: str, body: bytes) -> ChatRequest:
+    """What a client sent, of the content type `kind`. Raises Refused."""
+    main, _, sub = kind.partition(";")[0].strip().lower().partition("/")
+    if main != "application" or not (sub == "json" or sub.endswith("+json")):
+        # Another kind needs no leave (CORS preflight) to be sent from a page of anybody's.
+        raise bad_request("body: is not said to be JSON; send content-type: application/json")
+    try:
+        return ChatRequest.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "body"
+        raise bad_request(f"{where}: {first['msg']}", param=where) from None
 
 
 def plain_messages(messages: list[Message]) -> list[dict[str, Any]]:

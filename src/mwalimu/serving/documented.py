@@ -1,17 +1,16 @@
-"""What the OpenAPI document says of the responses."""
+"""The OpenAPI document: what may be asked, and what is answered."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-
+from mwalimu import __version__
 from mwalimu.data.record import Json
+from mwalimu.serving.chat_request import ChatRequest
 from mwalimu.serving.settings import Settings
 
-Responses = dict[int | str, dict[str, Any]]
+_SCHEMAS = "#/components/schemas/"
 
 _WHAT = {
     400: "the request is not valid",
@@ -72,12 +71,11 @@ _KEY = {"text/event-stream": "itemSchema"}
 """Of each event, as OpenAPI 3.2 has it; some readers of 3.1 take `schema` for that of one too."""
 
 
-def _responses(description: str, bodies: Mapping[str, Json], *problems: int) -> Responses:
+def _responses(description: str, bodies: Mapping[str, Json], *problems: int) -> Json:
     good = {kind: {_KEY.get(kind, "schema"): schema} for kind, schema in bodies.items()}
     bad = {"application/json": {"schema": _ERROR}}
-    described: Responses = {200: {"description": description, "content": good}}
-    return described | {
-        status: {"description": _WHAT[status], "content": bad} for status in problems
+    return {"200": {"description": description, "content": good}} | {
+        str(status): {"description": _WHAT[status], "content": bad} for status in problems
     }
 
 
@@ -97,17 +95,29 @@ HEALTH = _responses(
 METRICS = _responses("Prometheus' text format", {"text/plain": _TEXT}, *(401, 403, 413))
 
 
-def document(app: FastAPI, settings: Settings) -> Json:
-    """FastAPI's own, but for what only a running server knows: its model, and if it asks for keys.
-
-    A 422 is never sent: what it would say is a 400, as with OpenAI.
-    """
-    found: Json = get_openapi(title=app.title, version=app.version, routes=app.routes)
-    schemas = found["components"]["schemas"]
-    for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name)
-    schemas["ChatRequest"]["properties"]["model"]["enum"] = [settings.model]
-    found["paths"]["/v1/chat/completions"]["post"]["responses"].pop("422")
+def document(settings: Settings) -> Json:
+    """With what only a running server knows: its model, and if it asks for keys."""
+    chat = ChatRequest.model_json_schema(ref_template=_SCHEMAS + "{model}")
+    schemas = chat.pop("$defs") | {"ChatRequest": chat}
+    chat["properties"]["model"]["enum"] = [settings.model]
+    asked = {"application/json": {"schema": {"$ref": _SCHEMAS + "ChatRequest"}}}
+    found: Json = {
+        "openapi": "3.1.0",
+        "info": {"title": "mwalimu", "version": __version__},
+        "paths": {
+            "/v1/chat/completions": {
+                "post": {
+                    "summary": "An answer to a chat, whole or as a stream of server-sent events",
+                    "requestBody": {"required": True, "content": asked},
+                    "responses": CHAT,
+                }
+            },
+            "/v1/models": {"get": {"summary": "The one model", "responses": MODELS}},
+            "/health": {"get": {"summary": "Whether requests are taken", "responses": HEALTH}},
+            "/metrics": {"get": {"summary": "For Prometheus", "responses": METRICS}},
+        },
+        "components": {"schemas": schemas},
+    }
     if settings.keys:
         found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         found["security"] = [{"key": []}]

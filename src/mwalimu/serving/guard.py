@@ -11,8 +11,8 @@ import hashlib
 import hmac
 import time
 
-from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mwalimu.serving.addresses import LOOPBACK, named_host, place_of
