@@ -53,6 +53,9 @@ def test_a_command_serves_an_onnx_export(tmp_path: Path) -> None:
         with openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client:
             whole = client.chat.completions.create(**options)
             parts = list(client.chat.completions.create(stream=True, **options))
+        if (maps := Path(f"/proc/{process.pid}/maps")).exists():
+            assert "libonnx" in maps.read_text() or "onnxruntime" in maps.read_text()
+            assert "libtorch" not in maps.read_text()
     finally:
         process.terminate()
     assert process.wait(60) == 0

@@ -19,6 +19,13 @@ _MODULES: dict[ExportFormat, str] = {
     "executorch": "mwalimu.runtimes.executorch_decoder",
 }
 
+_OF_TORCH = ("safetensors", "executorch")
+
+
+def needs_torch(folder: Path) -> bool:
+    """Whether the decoder of an export, or of any other folder, runs on torch. Raises RunError."""
+    return not (folder / MANIFEST).exists() or read_export(folder).format in _OF_TORCH
+
 
 def load_decoder(folder: Path, *, slots: int = 1, threads: int | None = None) -> Decoder:
     """A decoder for `slots` sequences at once, on `threads` threads (the runtime's choice if None).
