@@ -51,10 +51,11 @@ def choose(config: Config) -> Choice:
         UnknownTeacherModel, StudentError: a tokenizer cannot be read.
         StudentError, MissingDependency: there can be no such student.
     """
-    from mwalimu.finetune.student.checks import check_student
-
     asked = config.finetune.objective
-    check_student(config.student)
+    if config.student.names_parts or config.student.bits < 16:  # else stage 1 needs no torch
+        from mwalimu.finetune.student.checks import check_student
+
+        check_student(config.student)
     _check_scoring(config)
     _check_per_sample(asked)
     if asked and not any(part.kind in DIVERGENCES for part in asked) and config.finetune.on_policy:

@@ -120,6 +120,11 @@ class StudentConfig(Section):
         """Of a frozen matrix: 16 stands for whatever `dtype` says."""
         return self.base_bits or (4 if self.method == "qlora" else 16)
 
+    @property
+    def names_parts(self) -> bool:
+        """Whether it depends on the model's parts, which it may not have."""
+        return bool(self.prune or self.freeze or self.unfreeze or self.lora_targets)
+
     @field_validator("freeze")
     @classmethod
     def _known_parts(cls, freeze: tuple[str, ...]) -> tuple[str, ...]:

@@ -19,14 +19,14 @@ from mwalimu.finetune.student.parts import freeze, parameters_of
 
 
 def check_student(config: StudentConfig) -> None:
-    """Reads no weights, and nothing at all where the section asks for nothing unusual.
+    """Reads no weights, and nothing at all where no part of the model is named.
 
     Raises:
         StudentError: there is no such part or matrix, or the model cannot be made so small.
         MissingDependency: the base is to be quantised, and there is nothing to do it with.
     """
     require_quantiser(config.bits)
-    if not (config.prune or config.freeze or config.unfreeze or config.lora_targets):
+    if not config.names_parts:
         return
     model = blueprint(config)
     freeze(model, config.freeze)
