@@ -47,6 +47,7 @@ SMALL = {
     "service/workers.py": "--jobs 2",
     "serving/slots.py": "{student} --slots 2 --tokens 4 --rounds 1",
     "serving/soak.py": "{student} --minutes 0.05",
+    "serving/starting.py": "{student} --rounds 1 --requests 2",
     "serving/throughput.py": "{student} --clients 1 2 --requests 4 --tokens 4 --rounds 1",
     "start_up.py": "--rounds 1",
     "telemetry/engine.py": "--rows 20 --rounds 1",
