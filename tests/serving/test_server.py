@@ -62,9 +62,21 @@ def test_garbage_is_a_bad_request(server: Running, garbage: bytes) -> None:
     assert "server" not in headers
 
 
-def test_half_a_surrogate_pair_is_a_bad_request(server: Running) -> None:
-    messages = '{"model": "tiny", "messages": [{"role": "user", "content": "\\ud800"}]}'
-    assert ask(server, messages.encode())[0] == 400
+@pytest.mark.parametrize("half", ["\\ud800", "\\udc00", "\\ud800\\u0041", "\\ud800 and more"])
+def test_half_a_surrogate_pair_is_a_bad_request(server: Running, half: str) -> None:
+    chat = f'{{"model": "tiny", "messages": [{{"role": "user", "content": "{half}"}}]}}'
+    assert ask(server, chat.encode())[0] == 400
+    tools = f'"tools": [{{"type": "function", "function": {{"name": "f", "x{half}": 1}}}}]'
+    chat = json.dumps(CHAT)[:-1] + ", " + tools + "}"
+    assert ask(server, chat.encode())[0] == 400
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "json"])
+def test_what_a_page_may_send_unasked_is_no_request(server: Running, kind: str) -> None:
+    status, found, _ = ask(server, CHAT, content_type=kind)
+    assert status == 400 and "application/json" in found["error"]["message"]
+    for good in ("application/json; charset=utf-8", "application/vnd.x+json"):
+        assert ask(server, CHAT | {"max_tokens": 1}, content_type=good)[0] == 200
 
 
 def test_unknown_paths_and_methods_have_the_shape_too(server: Running) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import Awaitable
@@ -108,13 +107,9 @@ class Answering:
     def _understood(self, request: ChatRequest, bridge: Bridge) -> Asked:
         messages, tools = request.chat()
         try:
-            json.dumps([plain_messages(messages), tools], ensure_ascii=False).encode()
             ids = encode_prompt(self.tokenizer, messages, tools)
         except TemplateError as error:
             message = f"the model's chat template refuses these messages: {error}"
-            raise bad_request(message, param="messages") from None
-        except UnicodeEncodeError:
-            message = "a text holds half of a surrogate pair"
             raise bad_request(message, param="messages") from None
         most = self._most_tokens(request, len(ids))
         schema = request.wanted_schema()
@@ -161,8 +156,7 @@ class Answering:
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:
     """The result of `work`. Raises HungUp as soon as the client is gone.
 
-    As asyncio.timeout ends a task, by a cancellation that it takes back: a task of its own for
-    `work` would cost every request more than the rest of this.
+    As asyncio.timeout ends one: by a cancellation that is taken back, without another task.
     """
     own, working, left = asyncio.current_task(), True, False
     assert own is not None
@@ -177,8 +171,8 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T:
     gone.add_done_callback(leave)
     try:
         return await work
-    except asyncio.CancelledError:
-        if left and own.uncancel() == 0:
+    except BaseException as error:
+        if left and own.uncancel() == 0 and isinstance(error, asyncio.CancelledError):
             raise HungUp from None
         raise
     finally:

@@ -62,8 +62,8 @@ def create_app(
 ) -> Starlette:
     """The application; `engine` is started by its owner.
 
-    `tokenizer` is not the engine's: each is used by one thread. It is Starlette's alone: what
-    FastAPI does around a request takes as long as all the rest of this server.
+    `tokenizer` is not the engine's: each is used by one thread. There is no FastAPI around it: its
+    layers took a fifth of this thread's time (docs/log.md).
     """
     if cascade is not None:
         engine.metrics.watch_cascade(cascade)
@@ -144,7 +144,7 @@ def create_app(
             NamedRoute("/openapi.json", openapi),
         ],
         middleware=[Middleware(Guard, settings=settings, metrics=engine.metrics)],
-        exception_handlers=PROBLEMS,
+        exception_handlers=_PROBLEMS,
         lifespan=lifespan,
     )
 
@@ -181,7 +181,7 @@ async def _unknown(request: Request, error: Exception) -> Response:
     return respond(Problem(500, "the server failed on this request"))
 
 
-PROBLEMS: dict[Any, Any] = {
+_PROBLEMS: dict[Any, Any] = {
     Refused: _refused,
     HTTPException: _http,
     HungUp: _hung_up,
