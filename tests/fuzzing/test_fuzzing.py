@@ -33,17 +33,27 @@ def times(name: str) -> int:
 
 
 def complaint(parser: Parser, data: bytes, folder: Path) -> str:
-    """What is wrong with how the reader took it; empty if nothing."""
+    """What is wrong with how the reader took it; empty if nothing.
+
+    Slow is what is slow twice: the collector of garbage may fall into one reading.
+    """
+    wrong, took = _tried(parser, data, folder)
+    if not wrong and took > LONGEST_S:
+        wrong, took = _tried(parser, data, folder)
+    return wrong or (f"took {took:.1f} s" if took > LONGEST_S else "")
+
+
+def _tried(parser: Parser, data: bytes, folder: Path) -> tuple[str, float]:
+    """What is wrong but its time, and that, in seconds of this thread."""
     began = time.thread_time()
     try:
         parser.read(data, folder)
     except parser.raises as error:
         if not str(error).splitlines()[:1]:
-            return f"{type(error).__name__} without a word"
+            return f"{type(error).__name__} without a word", 0.0
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    took = time.thread_time() - began
-    return f"took {took:.1f} s" if took > LONGEST_S else ""
+        return f"{type(error).__name__}: {error}", 0.0
+    return "", time.thread_time() - began
 
 
 @pytest.mark.parametrize("name", PARSERS)

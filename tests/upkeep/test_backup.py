@@ -31,10 +31,11 @@ def test_a_copy_is_a_run_and_a_store_of_its_own(tmp_path: Path) -> None:
 
 def test_it_is_taken_while_both_are_written(tmp_path: Path) -> None:
     """A stage is published over and over, and answers come, while ten copies are made."""
-    run, stop = run_folder(tmp_path / "run"), threading.Event()
+    run, begun, stop = run_folder(tmp_path / "run"), threading.Event(), threading.Event()
 
     def write() -> None:
         with exclusive(run.root, "run folder"), AnswerStore(tmp_path / "answers", run.id) as opened:
+            begun.set()  # a copy that is first has the folder to itself
             number = 0
             while not stop.is_set():
                 publish(run, "curate", "train.jsonl", text=b"%d\n" % number)
@@ -45,6 +46,7 @@ def test_it_is_taken_while_both_are_written(tmp_path: Path) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        assert begun.wait(60)
         for number in range(10):
             back_up(run.root, tmp_path / "answers", tmp_path / f"copy{number}")
     finally:
