@@ -282,6 +282,7 @@ def main() -> None:
             print(left(folder), flush=True)
         return
     found: dict[str, Any] = {name: {sampler: [] for sampler in options.samplers} for name in jobs}
+    summaries: dict[str, Any] = {}
     for seed in range(1, options.repeats + 1):
         for name, (folder, job) in jobs.items():
             for sampler in options.samplers:
@@ -289,9 +290,10 @@ def main() -> None:
                 found[name][sampler].append(row)
                 print(name, sampler, seed, json.dumps(row), flush=True)
                 print(left(folder), flush=True)
-            found[name]["summary"] = summary(found[name], folder)
-        (options.out / "tuned.json").write_text(json.dumps(found, indent=1))
-    print(json.dumps({name: one["summary"] for name, one in found.items()}, indent=1))
+            summaries[name] = summary(found[name], folder)
+        everything = {"found": found, "summaries": summaries}
+        (options.out / "tuned.json").write_text(json.dumps(everything, indent=1))
+    print(json.dumps(summaries, indent=1))
 
 
 if __name__ == "__main__":
