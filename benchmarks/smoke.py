@@ -51,8 +51,8 @@ SMALL = {
     "serving/throughput.py": "{student} --clients 1 2 --requests 4 --tokens 4 --rounds 1",
     "start_up.py": "--rounds 1",
     "telemetry/engine.py": "--rows 20 --rounds 1",
-    "tuning/tuned.py": "--out {out} --tasks nli --trials 1 --repeats 1 --train 20 --held-out 10 "
-    "--epochs 1 --plan",
+    "tuning/tuned.py": "--out {out} --tasks nli --trials 2 --repeats 2 --train 20 --held-out 10 "
+    "--epochs 1",
 }
 """What each script is told. `{out}` is an empty folder, `{student}` the shipped one."""
 
