@@ -5,7 +5,7 @@
         [--banking77 FOLDER --teacher FOLDER --student FOLDER]
 
 Each repetition is a search with a seed of its own, by each of --samplers, over the same space
-with as many trials; the first trial of both is the recipe as written. The written recipe is the
+with as many trials; the first trial of each is the recipe as written. The written recipe is the
 quickstart's, whose values were chosen by hand. Epochs are not searched: a better recipe is not one
 that trains for longer. Trials run in this process, one after another, without pruning, so that a
 budget in trials is a budget in epochs as well. A recipe that another search of the task has tried

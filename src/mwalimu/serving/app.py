@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache, partial
 from typing import Any
 
 import orjson
@@ -70,6 +71,7 @@ def create_app(
     answering = Answering(engine, tokenizer, settings, cascade)
     log_probs = LogProbs(engine.tokenizer)
     created = int(time.time())
+    described = cache(partial(document, settings))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -133,7 +135,7 @@ def create_app(
         return Response(engine.metrics.render(), media_type=exposition.CONTENT_TYPE)
 
     async def openapi(request: Request) -> Response:
-        return JSONResponse(document(settings))
+        return JSONResponse(described())
 
     return Starlette(
         routes=[
