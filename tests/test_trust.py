@@ -1,9 +1,10 @@
 """The page of figures says what was not tried."""
 
 import json
+import subprocess
 from pathlib import Path
 
-from benchmarks.trust.__main__ import ROOT, run, to_run, tried
+from benchmarks.trust.__main__ import ROOT, commit, run, to_run, tried
 from benchmarks.trust.page import page
 from benchmarks.trust.table import FIGURES, Figure
 
@@ -49,6 +50,30 @@ def test_the_longest_run_first_and_what_is_fresh_not_again() -> None:
     ]
     again = to_run({"R1", "R4"}, results, version, again=True)
     assert [one.number for one in again] == ["R4", "R1"]
+
+
+def test_a_run_that_was_stopped_goes_on_though_it_has_written_its_page(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=tmp_path)
+
+    assert commit(tmp_path) == "(unknown)"
+    (tmp_path / "docs").mkdir()
+    for name in ("code.py", "docs/trust.md"):
+        (tmp_path / name).write_text("as it was")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "all")
+    first = commit(tmp_path)
+    assert first.isalnum()
+    (tmp_path / "docs/trust.md").write_text("what was found")
+    assert commit(tmp_path) == first
+    (tmp_path / "code.py").write_text("changed")
+    assert commit(tmp_path) == f"{first}+"
+
+
+def test_what_was_found_with_changes_is_not_taken_for_fresh() -> None:
+    version = {"commit": "c+", "short": False}
+    assert to_run({"R1"}, {"R1": {**version, "seconds": 1.0}}, version, again=False)
 
 
 def test_figures_run_beside_each_other_and_each_is_told(tmp_path: Path) -> None:
