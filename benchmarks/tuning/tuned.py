@@ -205,13 +205,14 @@ def row_of(found: Conclusion) -> dict[str, Any]:
 
 def summary(found: dict[str, list[dict[str, Any]]], folder: Path) -> dict[str, Any]:
     """Of each sampler: what it chose less what was written on the test rows, and against random."""
+    drawn = found.get("random")
     return {
         sampler: {
             "tuned_on_test": spread([row["test"] - row["test_written"] for row in rows])._asdict(),
             "pooled": pooled(folder, sampler, len(rows)),
             "luck": mean(row["chosen"] - row["test"] for row in rows),
             "luck_reckoned": mean(row["chosen"] - row["corrected"] for row in rows),
-            "against_random": against(rows, found["random"]) if "random" in found else None,
+            "against_random": against(rows, drawn) if drawn and rows is not drawn else None,
         }
         for sampler, rows in found.items()
     }
