@@ -6,7 +6,6 @@ the seconds that importing torch takes. Nothing is run in that process, only imp
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import resource
@@ -38,6 +37,7 @@ PRELOADED = [
     "rouge_score.rouge_scorer",
     "transformers.models.llama.modeling_llama",
     "transformers.models.phi3.modeling_phi3",
+    "tests.frozen",
 ]
 
 
@@ -110,7 +110,6 @@ def _life(
 
     from mwalimu.cli import main
 
-    gc.freeze()  # what was imported is not walked by each collection
     os.setsid()
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{streams}/{name}", os.O_WRONLY), descriptor)

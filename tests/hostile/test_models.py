@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
+from mwalimu.data import sandbox
 from tests.command import processes
 from tests.figures import record
 from tests.hostile.models import HARMLESS, REFUSED
 from tests.tiny import make_tiny_model
 
 PATIENCE_S = 120
+STEPS = sandbox.STEPS if os.environ.get("MWALIMU_LONG") else 50_000  # of a template without an end
 MEMORY = 12 << 30  # bytes of address space; torch alone maps some
 
 
@@ -35,6 +38,7 @@ def load(folder: str, told: Connection) -> None:
     from mwalimu.finetune.student.loading import load_student
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    sandbox.STEPS = STEPS
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 
     def teacher() -> None:

@@ -62,18 +62,18 @@ def test_the_journal_is_that_of_this_machine_whatever_node_dies(
 ) -> None:
     """Every recipe, what it was worth, and which were ended early."""
     nodes.mend()
-    config = job(warm_up=3)
-    here = search(tmp_path / "here", config, Nowhere(), budget="8trials")
+    config = job(warm_up=2)
+    here = search(tmp_path / "here", config, Nowhere(), budget="4trials")
     here.run()
     wanted = drawn(here)
     assert {state for _, state, _ in wanted} == {"COMPLETE", "PRUNED"}
-    there = search(tmp_path / "there", config, on_nodes(nodes, holds=2), budget="8trials")
+    there = search(tmp_path / "there", config, on_nodes(nodes, holds=2), budget="4trials")
     killer = killing_its_node(nodes, tmp_path / "there", 2)
     there.run()
     killer.join()
     nodes.mend()
     assert drawn(there) == wanted
-    assert [len(lives(tmp_path / "there", n)) for n in range(8)] == [1, 1, 2, 1, 1, 1, 1, 1]
+    assert [len(lives(tmp_path / "there", n)) for n in range(4)] == [1, 1, 2, 1]
 
 
 def test_several_at_a_time_are_on_several_nodes_and_none_is_lost(
@@ -81,12 +81,12 @@ def test_several_at_a_time_are_on_several_nodes_and_none_is_lost(
 ) -> None:
     nodes.mend()
     config = job(parallel=2, pruner="none")
-    found = search(tmp_path, config, on_nodes(nodes, holds=1), budget="5trials")
+    found = search(tmp_path, config, on_nodes(nodes, holds=1), budget="3trials")
     killer = killing_its_node(nodes, tmp_path, 1)
     found.run()
     killer.join()
     nodes.mend()
-    assert [state for _, state, _ in drawn(found)] == ["COMPLETE"] * 5
+    assert [state for _, state, _ in drawn(found)] == ["COMPLETE"] * 3
     assert lives(tmp_path, 0)[0] != lives(tmp_path, 1)[0]
     assert len(lives(tmp_path, 1)) == 2
 

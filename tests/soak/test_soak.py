@@ -41,7 +41,7 @@ from tests.synthesis.faulty_server import answer_to
 from tests.tiny import make_tiny_model
 
 LONG = bool(os.environ.get("MWALIMU_LONG"))
-MINUTES = float(os.environ.get("MWALIMU_SOAK_MINUTES", 60 if LONG else 0.4))
+MINUTES = float(os.environ.get("MWALIMU_SOAK_MINUTES", 60 if LONG else 0.2))
 SEED, ROWS, CONCURRENCY = 26, 80, 8
 PAUSE_S = 8.0 if LONG else 3.0  # between kills, in the mean
 SETTLED = 0.15  # of its life a server may grow until it counts

@@ -92,8 +92,14 @@ def test_ctrl_c_under_torchrun_saves_the_last_whole_step(tmp_path: Path, tiny: P
     assert f"told to stop: saves a checkpoint of step {last}" in said(tmp_path)
 
 
+LONG = pytest.mark.skipif(
+    not os.environ.get("MWALIMU_LONG"),
+    reason="MWALIMU_LONG=1: the launcher's other way; ranks of fsdp are tried without it",
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["ddp", "fsdp"])
+@pytest.mark.parametrize("way", ["ddp", pytest.param("fsdp", marks=LONG)])
 def test_four_processes_of_torchrun_give_what_one_gives(
     tmp_path: Path, tiny: Path, way: str
 ) -> None:

@@ -162,7 +162,9 @@ def test_a_distillation_survives_kill_9_of_its_server_and_its_worker(
     hosted: Hosted, tmp_path: Path
 ) -> None:
     student = make_tiny_model(tmp_path / "tiny", layers=1)
-    hosted.start()
+    settings = tmp_path / "server.yaml"
+    settings.write_text("lease_s: 3\n", encoding="utf-8")
+    hosted.start("--settings", str(settings))
     place = Place(hosted.workspace.root, student)
     job = place.submit(finetune={"epochs": 12, "batch_size": 4})
     worker = wait_for(lambda: holder(hosted.workspace.worker(job.name)), 60)
@@ -170,7 +172,7 @@ def test_a_distillation_survives_kill_9_of_its_server_and_its_worker(
     wait_for(lambda: "finetune" in place.log(job.name), 60)  # it goes on without a server
     assert worker
     os.killpg(worker, signal.SIGKILL)
-    hosted.start()
+    hosted.start("--settings", str(settings))
     wait_for(lambda: place.store.get(job.name).state is State.COMPLETED, 120)
     code, said = hosted.end()
     assert code == 0
