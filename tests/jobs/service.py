@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import uvicorn
 
+from mwalimu.jobs.client.pinning import trusted
 from mwalimu.jobs.http.app import create_app
 from mwalimu.jobs.http.server import Server
 from mwalimu.jobs.http.service import Service, open_service
@@ -35,6 +36,7 @@ class Running:
 
     def client(self, role: Role | str = Role.SUBMITTER, **given: Any) -> httpx2.Client:
         headers = {"Authorization": f"Bearer {self.tokens[Role(role)]}"}
+        given = {"verify": trusted(self.url, None), **given}
         return httpx2.Client(base_url=self.url, headers=headers, timeout=30, **given)
 
 

@@ -5,12 +5,32 @@ from pathlib import Path
 import pytest
 
 from mwalimu.azure.cloud.backend import CloudClient, open_cloud
+from mwalimu.azure.cloud.sdk import sdk
+from mwalimu.errors import MissingDependency
 from tests.azure.cloud.answers import CONFIG, FakeAzure
 from tests.azure.cloud.fake_azure import (
     FakeCredential,
     fake_azure,
     write_certificate,
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick() -> Iterator[None]:
+    """The SDK reads its whole stack at each of its objects, for a warning that is not shown.
+
+    Among as many modules as the tests have that is most of its time.
+    """
+    try:
+        sdk()
+    except MissingDependency:
+        yield
+        return
+    from azure.ai.ml._utils import _experimental
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_experimental, "_should_skip_warning", lambda: True, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
-"""The local service's own certificate, which no authority need have signed.
+"""Whom a client of the service trusts.
 
-The workspace says which one it shows, and only its user may write there: so that very one is
-trusted, by whatever name of this machine the service is reached, and no other.
+The local service's own certificate need not be signed by an authority. The workspace says which one
+it shows, and only its user may write there: so that very one is trusted, by whatever name of this
+machine the service is reached, and no other.
 """
 
 from __future__ import annotations
@@ -18,6 +19,15 @@ def own_certificate(pem: str) -> str | None:
     """The first of a chain, which is what its server shows; a key beside it is left out."""
     found = _CERTIFICATE.search(pem)
     return found and f"{found[0]}\n"
+
+
+def trusted(url: str, certificate: str | None) -> ssl.SSLContext | bool:
+    """What an httpx2 client has to `verify` by. Raises ValueError for what is no certificate."""
+    if certificate is not None:
+        return pinned(certificate)
+    if url.startswith("https:"):
+        return True  # the machine's authorities; reading them takes a client 24 ms
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nobody
 
 
 def pinned(certificate: str) -> ssl.SSLContext:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from mwalimu.errors import ConfigError, MwalimuError
-from mwalimu.jobs.client.pinning import pinned
+from mwalimu.jobs.client.pinning import trusted
 from mwalimu.jobs.client.problems import ServiceUnreachable, problem
 from mwalimu.jobs.client.requests import Call
 from mwalimu.jobs.client.streams import Place, T_co
@@ -32,7 +32,7 @@ _TAKEN, _BUSY = 409, 503
 def settings(url: str, token: str, certificate: str | None = None) -> dict[str, Any]:
     """Of an httpx2 client. Raises ConfigError for an address that the token must not go to."""
     return {
-        **({} if certificate is None else {"verify": pinned(certificate)}),
+        "verify": trusted(url, certificate),
         "base_url": checked(url),
         # As it is: a stream is asked from a byte of the log on, not of its compressed form.
         "headers": {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 
 from mwalimu.errors import RunError
-from mwalimu.jobs.client.pinning import pinned
+from mwalimu.jobs.client.pinning import trusted
 from mwalimu.jobs.client.place import Place
 from mwalimu.jobs.client.problems import ServiceUnreachable
 from mwalimu.jobs.workspace import Workspace
@@ -44,7 +44,7 @@ def find(workspace: Workspace) -> Place | None:
         facts = json.loads(workspace.service.read_text())
         url, certificate = str(facts["url"]), facts.get("certificate")
         place = Place(url, workspace.token.read_text().strip(), certificate)
-        verify = certificate is None or pinned(certificate)
+        verify = trusted(url, certificate)
         answer = httpx2.get(f"{url}/health", timeout=5.0, trust_env=False, verify=verify)
     except (OSError, ValueError, KeyError, TypeError, httpx2.HTTPError):
         return None

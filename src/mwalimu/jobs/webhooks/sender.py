@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import httpx2
@@ -57,6 +58,12 @@ class Sender:
         self._done.set()
         self._thread.join()
 
+    @cached_property
+    def _verify(self) -> bool | ssl.SSLContext:
+        """The machine's authorities are read once, not for each delivery."""
+        verify = self.sending.verify
+        return httpx2.create_ssl_context(trust_env=False) if verify is True else verify
+
     def round(self) -> int:
         """Everything that is due, once; returns how many."""
         self.outbox.fill()
@@ -103,7 +110,7 @@ class Sender:
         host = f"[{address}]" if address.version == 6 else str(address)
         url = f"{target.scheme}://{host}:{target.port}{target.path}"
         client = httpx2.AsyncClient(
-            verify=self.sending.verify, trust_env=False, follow_redirects=False, timeout=WHOLE_S
+            verify=self._verify, trust_env=False, follow_redirects=False, timeout=WHOLE_S
         )
         async with client, client.stream("POST", url, **self._request(delivery, target)) as answer:
             return answer.status_code
