@@ -1,8 +1,12 @@
-"""Shared by all tests: nothing is looked up on a hub, and waiting threads do not spin."""
+"""Shared by all tests: nobody is told, no hub is asked, and waiting threads do not spin."""
 
 import importlib
 import os
+import sys
 
+# Where a test imports a runtime itself, its makers would be told, each time by a fork of all this.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
