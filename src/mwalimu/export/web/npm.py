@@ -83,11 +83,15 @@ def vendor(folder: Path, packages: tuple[Package, ...] = PINNED) -> None:
     """
     folder.mkdir(parents=True)
     for package in packages:
-        with tarfile.open(fileobj=BytesIO(fetch(package)), mode="r:gz") as archive:
-            for member, name in package.files.items():
-                content = archive.extractfile(f"package/{member}")
-                assert content is not None  # the tarball is the pinned one
-                (folder / name).write_bytes(content.read())
+        wanted = {f"package/{member}": name for member, name in package.files.items()}
+        # Once through: to go back in a gzip is to unpack it from its beginning.
+        with tarfile.open(fileobj=BytesIO(fetch(package)), mode="r|gz") as archive:
+            for member in archive:
+                if name := wanted.pop(member.name, None):
+                    content = archive.extractfile(member)
+                    assert content is not None  # the tarball is the pinned one
+                    (folder / name).write_bytes(content.read())
+        assert not wanted
     lines = [f"{p.name} {p.version}, {p.licence}, {p.home}\n" for p in packages]
     (folder / "LICENCES.txt").write_text("".join(lines), encoding="utf-8")
 
