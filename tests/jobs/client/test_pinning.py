@@ -10,7 +10,7 @@ from tests.azure.cloud.fake_azure import write_certificate
 
 
 def test_the_authorities_of_the_machine_where_nothing_else_is_said() -> None:
-    assert trusted("https://desk.example:8600", None) is True
+    assert all(trusted(f"{scheme}://desk:8600", None) is True for scheme in ("https", "HTTPS"))
 
 
 def test_nobody_where_there_is_no_tls() -> None:

@@ -91,6 +91,8 @@ def vendor(folder: Path, packages: tuple[Package, ...] = PINNED) -> None:
                     content = archive.extractfile(member)
                     assert content is not None  # the tarball is the pinned one
                     (folder / name).write_bytes(content.read())
+                if not wanted:
+                    break
         assert not wanted
     lines = [f"{p.name} {p.version}, {p.licence}, {p.home}\n" for p in packages]
     (folder / "LICENCES.txt").write_text("".join(lines), encoding="utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from urllib.parse import urlsplit
 
 _CERTIFICATE = re.compile(
     "-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.ASCII | re.DOTALL
@@ -25,7 +26,7 @@ def trusted(url: str, certificate: str | None) -> ssl.SSLContext | bool:
     """What an httpx2 client has to `verify` by. Raises ValueError for what is no certificate."""
     if certificate is not None:
         return pinned(certificate)
-    if url.startswith("https:"):
+    if urlsplit(url).scheme == "https":
         return True  # the machine's authorities; reading them takes a client 24 ms
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nobody
 
