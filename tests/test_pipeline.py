@@ -79,10 +79,13 @@ def test_kill_9_at_random_moments_ends_with_the_same_data_and_student(
         life = start(folder)
         while kills < KILLS and life.lasts(rng.uniform(0.1, 0.9) * seconds):
             life.kill()
-            assert life.finished().returncode == -signal.SIGKILL
+            if (code := life.finished().returncode) == 0:  # it was quicker
+                break
+            assert code == -signal.SIGKILL
             kills += 1
             life = start(folder)
-        finish(life)
+        else:
+            finish(life)
         assert hashes(folder) == hashes(reference)
     manifest = json.loads((folder / "run" / "run.json").read_bytes())
     assert set(manifest["stages"]) == set(DONE)

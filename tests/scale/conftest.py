@@ -14,6 +14,12 @@ import pytest
 from tests.jobs.waiting import wait_for
 
 STORE = 80_000_000  # bytes of a node's object store
+QUICK = {
+    "health_check_initial_delay_ms": 500,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 3,
+}
+"""A node has died that missed three looks in half a second each; Ray's own are five in three."""
 
 
 class Nodes:
@@ -22,7 +28,8 @@ class Nodes:
     def __init__(self, count: int) -> None:
         from ray.cluster_utils import Cluster
 
-        head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+        head: dict[str, Any] = {"num_cpus": 0, "object_store_memory": STORE}
+        head |= {"include_dashboard": False, "_system_config": QUICK}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.count = count
         self.nodes: list[Any] = []

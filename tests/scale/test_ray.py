@@ -116,6 +116,7 @@ def test_a_killed_driver_goes_on_where_it_was(nodes: Nodes, tmp_path: Path) -> N
         assert server.asked.total() - ROWS <= opened
 
 
+@pytest.mark.skipif(not os.environ.get("MWALIMU_LONG"), reason="MWALIMU_LONG=1: another cluster")
 def test_the_head_dies_and_another_cluster_goes_on(
     nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
