@@ -59,11 +59,10 @@ def to_run(
     again: bool,
 ) -> list[Figure]:
     """The longest first, by what each took last; one that never ran may be the longest of all."""
+    again = again or not str(version["commit"]).isalnum()  # changed, or unknown: any version
 
     def is_fresh(figure: Figure) -> bool:
         done = results.get(figure.number, {})
-        if not str(version["commit"]).isalnum():
-            return False  # a version that may be any
         return all(done.get(key) == value for key, value in version.items())
 
     figures = [one for one in FIGURES if one.number in wanted and (again or not is_fresh(one))]

@@ -14,7 +14,8 @@ from tests.figures import record
 from tests.synthesis.teacher_server import TeacherServer
 from tests.synthesis.test_generate import config_for, prompts, run_stage
 
-RATE, SECONDS = 100, 14 if os.environ.get("MWALIMU_LONG") else 8
+RATE = 100
+SECONDS = 14 if os.environ.get("MWALIMU_LONG") else 8
 ALREADY_UNDER_WAY_S = 0.25  # a request may cross a refusal on its way, long on a busy machine
 
 
