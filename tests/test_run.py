@@ -1,6 +1,5 @@
 import hashlib
 import json
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from mwalimu.errors import RunError
 from mwalimu.files import atomic_writer
 from mwalimu.run import FORMAT_VERSION, Run, fingerprint
+from tests.held import traced
 
 
 def publish(run: Run, stage: str, text: bytes = b"x") -> Path:
@@ -65,12 +65,7 @@ def test_a_fingerprint_is_of_the_whole_canonical_text(value: object) -> None:
 
 def test_a_fingerprint_of_many_rows_holds_one_at_a_time() -> None:
     rows = [{"id": n, "text": "x" * 1000} for n in range(2000)]
-    tracemalloc.start()
-    try:
-        fingerprint([rows, rows])
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    _, peak = traced(lambda: fingerprint([rows, rows]))
     assert peak < 100_000
 
 

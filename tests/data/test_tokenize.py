@@ -1,7 +1,6 @@
 """Chat to ids: what is learned, what stays text, and what becomes of tools in each template."""
 
 import json
-import tracemalloc
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from mwalimu.data.tokenize import (
     end_of_turn_id,
     prepare_tokenizer,
 )
+from tests.held import traced
 from tests.tiny import CHAT_TEMPLATE, make_tokenizer
 
 # The conventions of the templates in use, shortened. Qwen: arguments as an object that is dumped;
@@ -273,12 +273,9 @@ def test_without_tools_nothing_changes(name: str) -> None:
 
 def test_a_token_of_a_row_takes_five_bytes() -> None:
     ids = [1000 + n for n in range(10_000)]
-    tracemalloc.start()
-    try:
-        row = Encoded.of(ids, [n >= 9000 for n in range(10_000)])
-        held, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    targets = [n >= 9000 for n in range(10_000)]
+    held, _ = traced(lambda: Encoded.of(ids, targets))
+    row = Encoded.of(ids, targets)
     assert held < 6 * len(row)
     assert (row.ids, row.targets) == (ids, 1000)
     assert row.labels_mask == [False] * 9000 + [True] * 1000

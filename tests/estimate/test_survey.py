@@ -1,6 +1,6 @@
 """One pass over the rows: duplicates, samples, and what the answer store has already."""
 
-import tracemalloc
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tests.estimate.jobs import (
     write_job,
     write_rows,
 )
+from tests.held import traced
 from tests.synthesis.teacher_server import TeacherServer
 
 
@@ -60,10 +61,7 @@ def test_memory_does_not_grow_with_the_rows(
     peaks = []
     for count in (2_000, 8_000):
         config = write_job(tmp_path, SERVED, prompts(count, 1000))
-        tracemalloc.start()
-        of_job(tmp_path, config)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        peaks.append(traced(partial(of_job, tmp_path, config))[1])
     assert peaks[1] < peaks[0] + (1 << 18)
 
 

@@ -1,5 +1,4 @@
 import random
-import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +12,7 @@ from mwalimu.preparation.near_duplicates import (
     signatures,
     similarity,
 )
+from tests.held import traced
 from tests.preparation.planted import edited, sentence, sentences
 
 CLEAN, PLANTED = 10_000, 1000
@@ -124,8 +124,5 @@ def test_a_crowd_in_one_band_costs_a_bounded_look_back(monkeypatch: pytest.Monke
 def test_memory_is_264_bytes_a_row_and_what_one_band_takes_to_sort() -> None:
     rows = 60_000
     found = np.random.default_rng(0).integers(0, 256, (rows, SIZE), np.uint8)
-    tracemalloc.start()
-    first_near(found, np.zeros(rows, np.uint64), 0.5)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    _, peak = traced(lambda: first_near(found, np.zeros(rows, np.uint64), 0.5))
     assert peak < 220 * rows  # beside the 128 of the signatures, which are given

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from safetensors.numpy import save
 
 from mwalimu.errors import RunError
 from mwalimu.signals.tensors import MAX_HEADER, map_tensors
+from tests.held import traced
 
 GOOD = save(
     {
@@ -71,13 +71,14 @@ BAD = {
 def test_a_bad_file_is_one_error(name: str, tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(BAD[name])
-    tracemalloc.start()
-    with pytest.raises(RunError) as caught:
-        map_tensors(path)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
-    assert len(str(caught.value)) < len(str(path)) + 300
+
+    def refused() -> None:
+        with pytest.raises(RunError) as caught:
+            map_tensors(path)
+        assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+        assert len(str(caught.value)) < len(str(path)) + 300
+
+    _, peak = traced(refused)
     assert peak < 4_000_000
 
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from mwalimu.teachers.anthropic_messages import AnthropicMessages
 from mwalimu.teachers.batch import openai_files
 from mwalimu.teachers.batch.base import Limits
 from mwalimu.teachers.served import ServedTeacher
+from tests.held import traced
 from tests.synthesis.batch_life import RUN, Life, config_for, rows, run
 from tests.synthesis.batch_server import BatchServer
 
@@ -537,13 +537,12 @@ def test_memory_does_not_grow_with_the_results(tmp_path: Path) -> None:
         folder.save(record)
         with AnswerStore(tmp_path / "answers", RUN) as answers:
             answers.mark_sent(costs.items())
-        tracemalloc.start()
-        try:
-            life = run(config, tmp_path / "answers", [])
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-    assert life.spend.answers == 20_000 and not records(tmp_path)
+
+        def taken_in() -> None:
+            assert run(config, tmp_path / "answers", []).spend.answers == 20_000
+
+        _, peak = traced(taken_in)
+    assert not records(tmp_path)
     assert peak < 40 << 20  # the keys and what they may cost; not the answers
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -33,6 +32,7 @@ from mwalimu.teachers.batch.base import (
 )
 from mwalimu.teachers.batch.build import build_batches
 from mwalimu.teachers.factory import build_teacher
+from tests.held import traced
 from tests.synthesis.batch_life import config_for
 from tests.synthesis.batch_server import BatchServer
 
@@ -366,12 +366,11 @@ def test_memory_does_not_grow_with_the_results() -> None:
 
     with Large() as server:
         server._new([], None, "")
-        tracemalloc.start()
-        try:
+
+        def counted() -> None:
             assert asked("anthropic", server.home, count) == 20_000
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+
+        _, peak = traced(counted)
     assert peak < 8 << 20
 
 
@@ -397,11 +396,10 @@ def test_memory_does_not_grow_with_the_requests(tmp_path: Path) -> None:
             file.close()
 
     with Sink() as server:
-        tracemalloc.start()
-        try:
+
+        def sent() -> None:
             received, size = asked("anthropic", server.home, submit)
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-    assert int(received) == size + len(b'{"requests":[\n') + len(b"\n]}")
+            assert int(received) == size + len(b'{"requests":[\n') + len(b"\n]}")
+
+        _, peak = traced(sent)
     assert peak < 16 << 20

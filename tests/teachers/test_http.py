@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import time
-import tracemalloc
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from yarl import URL
 
 from mwalimu.teachers.base import RowError, TransientError
 from mwalimu.teachers.http import HttpReply, HttpTransport, is_loopback
+from tests.held import traced
 from tests.teachers.raw_server import RawServer, Script, Step, http
 
 KEY = "sk-canary-0123456789"
@@ -176,14 +176,18 @@ def test_nothing_outlives_the_total_deadline(steps: Sequence[Step]) -> None:
     assert time.monotonic() - began < 2
 
 
+def assert_refused_early(ask: Callable[[], object]) -> None:
+    def refused() -> None:
+        error = ask()
+        assert isinstance(error, RowError) and "larger than 1 MiB" in str(error) and error.billed
+
+    _, peak = traced(refused)
+    assert peak < 16 << 20
+
+
 def test_a_large_answer_is_refused_before_it_is_read() -> None:
     steps = [http(length=1 << 30), *([b"x" * (1 << 20)] * 200)]
-    tracemalloc.start()
-    error, _ = talk(steps)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert isinstance(error, RowError) and "larger than 1 MiB" in str(error) and error.billed
-    assert peak < 16 << 20
+    assert_refused_early(lambda: talk(steps)[0])
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
@@ -191,12 +195,8 @@ def test_a_bomb_is_refused_before_it_is_unpacked(encoding: str) -> None:
     plain = b"x" * (200 << 20)
     bomb = gzip.compress(plain) if encoding == "gzip" else zlib.compress(plain)
     del plain
-    tracemalloc.start()
-    error, _ = talk(http(body=bomb, headers={"Content-Encoding": encoding}))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert isinstance(error, RowError) and "larger than 1 MiB" in str(error) and error.billed
-    assert peak < 16 << 20
+    packed = http(body=bomb, headers={"Content-Encoding": encoding})
+    assert_refused_early(lambda: talk(packed)[0])
 
 
 def test_a_late_second_answer_is_never_taken_for_the_next_one() -> None:
