@@ -1,4 +1,5 @@
-"""How long `mwalimu --help` takes, as a multiple of `python -c pass`.
+"""How long `mwalimu --help` takes, as a multiple of `python -c pass`; and what a process that
+trains takes to begin and end, with the collector left alone and as ours have it.
 
     python benchmarks/start_up.py [--rounds 25]
 
@@ -18,11 +19,20 @@ import time
 from statistics import median
 
 BARE = "python -c pass"
+TRAINS = "import mwalimu.finetune.finetune"
+LOOKED_AT_LESS = f"""
+from mwalimu import garbage
+garbage.left_at_the_end()
+with garbage.importing():
+    {TRAINS}
+"""
 COMMANDS = {
     BARE: ["-c", "pass"],
     "import typer": ["-c", "import typer"],
     "mwalimu --help": ["-m", "mwalimu", "--help"],
     "mwalimu generate --help": ["-m", "mwalimu", "generate", "--help"],
+    "what trains": ["-c", TRAINS],
+    "what trains, as ours": ["-c", LOOKED_AT_LESS],
 }
 
 

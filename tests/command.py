@@ -22,6 +22,7 @@ from subprocess import CompletedProcess
 from tests.faults.calls import guarded
 
 PRELOADED = [
+    "tests.thawed",
     "tests.command",
     "tests.finetune.worker",
     "tests.finetune.kills",

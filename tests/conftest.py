@@ -4,6 +4,8 @@ import importlib
 import os
 import sys
 
+import tests.thawed  # noqa: F401  (until all is collected)
+
 # Where a test imports a runtime itself, its makers would be told, each time by a fork of all this.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}

@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "mwalimu"
 ROWS = (
-    {"errors", "files", "config", "progress", "run", "registry", "telemetry"},
+    {"errors", "files", "config", "progress", "run", "registry", "telemetry", "garbage"},
     {"data", "signals"},
     {"objectives", "teachers", "runtimes"},
     {"preparation", "synthesis", "curation", "finetune", "evaluation", "export"},

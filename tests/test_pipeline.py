@@ -38,9 +38,9 @@ SAME = (
 )
 
 
-def start(folder: Path, *overrides: str) -> Command:
-    sets = [word for override in (*SHORT, *overrides) for word in ("--set", override)]
-    return command.start("run", "distill.yaml", "--run", "run", *sets, cwd=folder)
+def start(folder: Path, verb: str = "run") -> Command:
+    sets = [word for override in SHORT for word in ("--set", override)]
+    return command.start(verb, "distill.yaml", "--run", "run", *sets, cwd=folder)
 
 
 def finish(process: Command) -> CompletedProcess[str]:
@@ -142,7 +142,7 @@ def test_the_same_job_over_http_gets_the_same_answers(
         environment = {"QUICKSTART_KEY": "secret-1"}
         os.environ |= environment
         try:
-            finish(start(tmp_path))
+            finish(start(tmp_path, verb="generate"))
         finally:
             del os.environ["QUICKSTART_KEY"]
         asked = server.requests

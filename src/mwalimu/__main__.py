@@ -2,14 +2,16 @@
 
 import gc
 
+from mwalimu import garbage
+
 
 def main() -> None:
     """What a command line imports is never garbage, so it is never looked through for any."""
-    gc.disable()
-    from mwalimu import cli
+    with garbage.importing():
+        from mwalimu import cli
 
-    gc.freeze()
-    gc.enable()
+        gc.freeze()
+    garbage.left_at_the_end()
     cli.main()
 
 

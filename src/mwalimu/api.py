@@ -23,6 +23,7 @@ from mwalimu.config import Config, TargetConfig, build_config, load_config
 from mwalimu.data.dataset import load_records
 from mwalimu.data.record import Record
 from mwalimu.errors import DataError
+from mwalimu.garbage import importing
 from mwalimu.pipeline import Pipeline
 from mwalimu.progress import Progress, silent
 from mwalimu.run import Run
@@ -434,7 +435,8 @@ def fine_tune_student(
 
     `output` defaults to a new temporary folder; `finetune_settings` are the config's.
     """
-    from mwalimu.finetune.finetune import train_student
+    with importing():
+        from mwalimu.finetune.finetune import train_student
 
     config = _config(
         student={"model": student_model.name, **dict(student_model.settings)},

@@ -38,6 +38,10 @@ LOADS_MODELS = pytest.mark.skipif(
     not os.environ.get("MWALIMU_LONG"), reason="MWALIMU_LONG=1: torch is imported on every node"
 )
 
+WORKER_ALONE = pytest.mark.skipif(
+    not os.environ.get("MWALIMU_LONG"), reason="MWALIMU_LONG=1: a node's death kills its worker too"
+)
+
 
 def scale(nodes: Nodes) -> dict[str, Any]:
     return {"engine": "ray", "address": nodes.address, "workers": WORKERS}
@@ -79,7 +83,9 @@ def test_a_key_that_the_nodes_lack_is_told_as_here(nodes: Nodes, tmp_path: Path)
         live(tmp_path, served(server), ROWS, scale(nodes))
 
 
-@pytest.mark.parametrize("kill", [Nodes.kill_worker, Nodes.kill_node])
+@pytest.mark.parametrize(
+    "kill", [pytest.param(Nodes.kill_worker, marks=WORKER_ALONE), Nodes.kill_node]
+)
 def test_a_killed_worker_or_node_loses_nothing(
     nodes: Nodes, tmp_path: Path, kill: Callable[[Nodes], None]
 ) -> None:

@@ -33,6 +33,11 @@ TRAINS = pytest.mark.skipif(
     not os.environ.get("MWALIMU_LONG"), reason="MWALIMU_LONG=1: students are trained on the nodes"
 )
 
+ABREAST = pytest.mark.skipif(
+    not os.environ.get("MWALIMU_LONG"),
+    reason="MWALIMU_LONG=1: that two are on two nodes is tried by test_hosting too",
+)
+
 
 def on_nodes(nodes: Nodes, *, holds: int) -> Launch:
     cluster = Cluster(ScaleConfig(engine="ray", address=nodes.address))
@@ -76,6 +81,7 @@ def test_the_journal_is_that_of_this_machine_whatever_node_dies(
     assert [len(lives(tmp_path / "there", n)) for n in range(4)] == [1, 1, 2, 1]
 
 
+@ABREAST
 def test_several_at_a_time_are_on_several_nodes_and_none_is_lost(
     nodes: Nodes, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 """kill -9 at any moment: no answer lost, none twice, the same bytes, and no more repeats than open.
 
 The oracle is the server's own ledger, and a run that nobody disturbed. MWALIMU_LONG=1 kills 1,000
-times instead of 100, and at every call instead of every second.
+times instead of 60, and at every call instead of every third.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tests.synthesis.lives import Lives
 from tests.synthesis.teacher_server import TeacherServer, answer_to
 
 ROWS, CONCURRENCY = 500, 16
-KILLS = 1_000 if os.environ.get("MWALIMU_LONG") else 100
-STRIDE = 1 if os.environ.get("MWALIMU_LONG") else 2  # of the calls at which a life dies
+KILLS = 1_000 if os.environ.get("MWALIMU_LONG") else 60
+STRIDE = 1 if os.environ.get("MWALIMU_LONG") else 3  # of the calls at which a life dies
 OUTPUTS = ("train.jsonl", "rejects.jsonl")
 
 

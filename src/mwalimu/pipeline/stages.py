@@ -20,6 +20,7 @@ from mwalimu.data.dataset import Dataset, load_records
 from mwalimu.data.record import Record
 from mwalimu.errors import ConfigError, RunError
 from mwalimu.files import atomic_writer, sha256_file, write_json
+from mwalimu.garbage import importing
 from mwalimu.pipeline.adopting import adopt
 from mwalimu.pipeline.fingerprints import Fingerprints, of_prompts
 from mwalimu.pipeline.inputs import Inputs, bought_prompts, read_inputs, streamed_test
@@ -276,7 +277,8 @@ class Pipeline:
         if done := self._skipped("finetune", wanted):
             return done
         self._describe_config(self.config)
-        from mwalimu.finetune.finetune import finetune
+        with importing():
+            from mwalimu.finetune.finetune import finetune
 
         return finetune(
             self.config,
@@ -306,7 +308,9 @@ class Pipeline:
             return done
         self._screen()  # the test file may be another than when the prompts were asked
         from mwalimu.arms import Arms, train_ahead
-        from mwalimu.evaluation.evaluate import evaluate
+
+        with importing():
+            from mwalimu.evaluation.evaluate import evaluate
         from mwalimu.judging import comparer
         from mwalimu.scale.spread import spread
 

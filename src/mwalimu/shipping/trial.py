@@ -26,6 +26,7 @@ from mwalimu.evaluation.memory import KIB, MIB
 from mwalimu.evaluation.performance import Loaded, Performance, measured_answers
 from mwalimu.export.parity import Parity, compare
 from mwalimu.files import write_json
+from mwalimu.garbage import left_at_the_end
 from mwalimu.runtimes import Decoder, Logits, load_decoder
 from mwalimu.runtimes.generation import greedy, read
 from mwalimu.shipping.telling import told
@@ -181,4 +182,5 @@ def main(job_file: Path) -> int:
 
 
 if __name__ == "__main__":
+    left_at_the_end()
     sys.exit(main(Path(sys.argv[1])))

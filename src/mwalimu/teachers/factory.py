@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mwalimu.config import TeacherConfig
+from mwalimu.garbage import importing
 from mwalimu.teachers.base import Teacher
 from mwalimu.teachers.wire import Wire
 
@@ -16,7 +17,8 @@ def build_teacher(config: TeacherConfig) -> Teacher:
     """Raises TeacherError kinds when the teacher cannot be had at all."""
     kind = config.resolved_kind
     if kind == "local":
-        from mwalimu.teachers.local import LocalTeacher
+        with importing():
+            from mwalimu.teachers.local import LocalTeacher
 
         return LocalTeacher(config)
     if kind == "vllm":

@@ -22,6 +22,7 @@ from typing import Any
 from mwalimu.config import BudgetConfig, Config, needed_signals
 from mwalimu.errors import BudgetReached, Misplaced, MwalimuError
 from mwalimu.files import exclusive, sha256_file
+from mwalimu.garbage import left_at_the_end
 from mwalimu.pipeline import Pipeline
 from mwalimu.progress import live_progress
 from mwalimu.run import Run, fingerprint
@@ -218,4 +219,5 @@ def _stop_with_the_parent() -> None:
 
 
 if __name__ == "__main__":
+    left_at_the_end()
     sys.exit(main())

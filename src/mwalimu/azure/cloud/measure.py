@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mwalimu.errors import MwalimuError
 from mwalimu.files import exclusive
+from mwalimu.garbage import left_at_the_end
 from mwalimu.run import Run
 
 
@@ -37,4 +38,5 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    left_at_the_end()
     main(sys.argv[1:])

@@ -20,6 +20,7 @@ from typing import Any
 from mwalimu.config import Config, build_config
 from mwalimu.data.record import Json, Message, Record
 from mwalimu.errors import RunError
+from mwalimu.garbage import importing, left_at_the_end
 from mwalimu.jobs.refusals import WrongState
 from mwalimu.jobs.store.job_store import JobStore
 from mwalimu.jobs.workers.spending import Spending
@@ -63,7 +64,8 @@ class Player:
 
     @cached_property
     def _answerer(self) -> Any:
-        from mwalimu.evaluation.generate import load_answerer
+        with importing():
+            from mwalimu.evaluation.generate import load_answerer
 
         folder = self.run.path("finetune", "student")
         return load_answerer(folder, max_tokens=1, trust_remote_code=False)
@@ -131,4 +133,5 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    left_at_the_end()
     main(sys.argv[1:])

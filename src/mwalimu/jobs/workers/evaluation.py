@@ -17,6 +17,7 @@ from mwalimu.data.final_answer import final_answer
 from mwalimu.data.grading import exact_match
 from mwalimu.data.record import Json, Record
 from mwalimu.errors import ConfigError, DataError, StudentError
+from mwalimu.garbage import importing
 from mwalimu.jobs.records import RegisteredModel
 from mwalimu.jobs.states import State
 from mwalimu.jobs.store.models import ModelStore
@@ -130,8 +131,9 @@ def measure(
 
     `depends_on` is what a result depends on beside the config.
     """
-    from mwalimu.evaluation.asking import Arm
-    from mwalimu.evaluation.evaluate import evaluate as evaluate_arms
+    with importing():
+        from mwalimu.evaluation.asking import Arm
+        from mwalimu.evaluation.evaluate import evaluate as evaluate_arms
 
     summary = evaluate_arms(
         config,

@@ -23,6 +23,7 @@ from typing import Any
 from mwalimu.data.record import Json
 from mwalimu.errors import BUG, MachineError, RunError, explained
 from mwalimu.files import exclusive
+from mwalimu.garbage import left_at_the_end
 from mwalimu.jobs.records import Lease
 from mwalimu.jobs.refusals import JobNotFound, LostLease, WrongState
 from mwalimu.jobs.states import STOPS, State
@@ -164,4 +165,5 @@ def main(works: Works) -> int:
 if __name__ == "__main__":
     from mwalimu.jobs.workers.kinds import work_of
 
+    left_at_the_end()
     sys.exit(main(work_of))
