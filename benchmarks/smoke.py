@@ -45,6 +45,7 @@ SMALL = {
     "service/answers.py": "--jobs 40 --streams 2 --asked 2",
     "service/store.py": "--jobs 20 --times 3 --reports 5",
     "service/workers.py": "--jobs 2",
+    "serving/long_prompts.py": "{student} --lengths 40 --rounds 1",
     "serving/slots.py": "{student} --slots 2 --tokens 4 --rounds 1",
     "serving/soak.py": "{student} --minutes 0.05",
     "serving/starting.py": "{student} --rounds 1 --requests 2",

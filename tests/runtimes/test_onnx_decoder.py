@@ -10,7 +10,7 @@ from mwalimu.config import TargetConfig
 from mwalimu.data.loading import load_causal_lm
 from mwalimu.errors import MissingDependency, StudentError
 from mwalimu.export.make import make
-from mwalimu.runtimes import load_decoder
+from mwalimu.runtimes import load_decoder, onnx_decoder
 from mwalimu.runtimes.generation import greedy, read
 from mwalimu.runtimes.onnx_decoder import FIRST
 from tests.families.families import LIMIT
@@ -83,6 +83,23 @@ def test_reading_step_by_step_is_one_forward_pass(family: tuple[Path, Path]) -> 
         expected = model(torch.tensor([ids])).logits[0].numpy()
     logits = read(load_decoder(folder, threads=1), ids)
     np.testing.assert_allclose(logits, expected, **TOLERANCE)
+
+
+@pytest.mark.parametrize("family", NAMES, indirect=True)
+def test_a_prompt_in_pieces_is_the_whole_prompt(
+    family: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = load_decoder(family[1], slots=2, threads=1)
+    decoder.prefill(0, [5])  # so that the other is in the second row
+    for prompt in prompts_of(decoder.vocabulary):
+        found = []
+        for piece in (LIMIT + 9, 7):
+            monkeypatch.setattr(onnx_decoder, "PIECE", piece)
+            first = decoder.prefill(1, prompt)
+            after = decoder.step({1: 3})[1]
+            decoder.release(1)
+            found.append(np.stack([first, after]))
+        np.testing.assert_allclose(found[1], found[0], **TOLERANCE)
 
 
 @pytest.mark.parametrize("family", ["llama-3.1", "phi-3.5-mini"], indirect=True)

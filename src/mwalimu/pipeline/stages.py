@@ -291,7 +291,8 @@ class Pipeline:
     @stage("finetune")
     def find_learning_rate(self) -> Found:
         """A range test on what stage 1 published; the fine-tuning itself is left alone."""
-        from mwalimu.finetune.finetune import find_learning_rate
+        with importing():
+            from mwalimu.finetune.finetune import find_learning_rate
 
         return find_learning_rate(self.config, self.run, on_progress=self.progress)
 

@@ -22,6 +22,9 @@ from mwalimu.runtimes.recomputing import limit_in
 
 FIRST = 256
 """Positions that a cache has room for at first; it doubles where they do not suffice."""
+PIECE = 128
+"""Ids of a prompt that are read in one pass. Attention has a score for each of them and all before,
+so memory does not grow with the square of a prompt; nor is all of what causality hides made."""
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -123,11 +126,16 @@ class OnnxDecoder:
             self._bound.clear()
 
     def _read(self, slot: int) -> Logits:
-        """The slot's whole sequence in one pass."""
-        row, length = self._order.index(slot), len(self._texts[slot])
-        ids = np.array([self._texts[slot]], np.int64)
-        mask = np.ones((1, length), np.int64)
-        self._session.run_with_iobinding(self._binding(slice(row, row + 1), ids, mask))
+        """The slot's whole sequence, in pieces; all with the rotary frequencies of its length."""
+        row, text = self._order.index(slot), self._texts[slot]
+        limit = self._limit or 0
+        least = limit + 1 if limit and len(text) > limit else 0
+        for first in range(0, len(text), PIECE):
+            ids = np.array([text[first : first + PIECE]], np.int64)
+            stop = first + ids.size
+            mask = np.zeros((1, max(stop, least)), np.int64)
+            mask[:, :stop] = 1
+            self._session.run_with_iobinding(self._binding(slice(row, row + 1), ids, mask))
         return self._logits_of(row)
 
     def _continue(self, first: int, stop: int, width: int) -> dict[int, Logits]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mwalimu.azure.cloud import with_keys
 from tests.azure.cloud.answers import DATA, FakeAzure
 
 KEY = "sk-the-key-of-the-teacher"
@@ -72,11 +73,20 @@ def test_the_command_finds_the_key(azure: FakeAzure, compute: dict[str, str]) ->
     ],
 )
 def test_without_a_key_the_command_does_not_run(
-    azure: FakeAzure, compute: dict[str, str], known: Any, without: str, said: str
+    azure: FakeAzure,
+    compute: dict[str, str],
+    known: Any,
+    without: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     azure.connections |= known
-    compute.pop(without, None)
-    ended = run(compute, "TEACHER_KEY=openai", "--", sys.executable, "-c", SHOW)
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    assert ended.stderr.splitlines()[-1].startswith(said)
+    for name, value in compute.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(without, raising=False)
+    began: list[object] = []
+    monkeypatch.setattr(os, "execvpe", lambda *given: began.append(given))
+    with pytest.raises(SystemExit) as ended:
+        with_keys.main(["TEACHER_KEY=openai", "--", sys.executable, "-c", SHOW])
+    assert str(ended.value).startswith(said)
+    assert not began

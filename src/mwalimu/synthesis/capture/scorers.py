@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mwalimu.config import Config, capture_temperature, needed_signals, teacher_layers
 from mwalimu.errors import ConfigError
+from mwalimu.garbage import importing
 from mwalimu.synthesis.capture.scoring import Scorer
 
 REPORTED = ("topk", "realised")
@@ -52,7 +53,8 @@ def model_scorer(config: Config) -> Scorer:
         from mwalimu.synthesis.capture.vllm import VllmScorer
 
         return VllmScorer(config)
-    from mwalimu.synthesis.capture.local import LocalScorer
+    with importing():
+        from mwalimu.synthesis.capture.local import LocalScorer
 
     return LocalScorer(config, teacher_layers(config.finetune.objective, "hidden"))
 
