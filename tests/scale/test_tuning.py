@@ -68,17 +68,17 @@ def test_the_journal_is_that_of_this_machine_whatever_node_dies(
     """Every recipe, what it was worth, and which were ended early."""
     nodes.mend()
     config = job(warm_up=2)
-    here = search(tmp_path / "here", config, Nowhere(), budget="4trials")
+    here = search(tmp_path / "here", config, Nowhere(), budget="3trials")
     here.run()
     wanted = drawn(here)
     assert {state for _, state, _ in wanted} == {"COMPLETE", "PRUNED"}
-    there = search(tmp_path / "there", config, on_nodes(nodes, holds=2), budget="4trials")
-    killer = killing_its_node(nodes, tmp_path / "there", 2)
+    there = search(tmp_path / "there", config, on_nodes(nodes, holds=0), budget="3trials")
+    killer = killing_its_node(nodes, tmp_path / "there", 0)
     there.run()
     killer.join()
     nodes.mend()
     assert drawn(there) == wanted
-    assert [len(lives(tmp_path / "there", n)) for n in range(4)] == [1, 1, 2, 1]
+    assert [len(lives(tmp_path / "there", n)) for n in range(3)] == [2, 1, 1]
 
 
 @ABREAST
