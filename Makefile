@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install gguf quickstart test check docs trust bench-smoke dist lock docs-lock sbom clean
+.PHONY: install gguf quickstart test check lint types pytest docs trust bench-smoke dist lock docs-lock sbom clean
 
 install: $(VENV)/.installed
 
@@ -30,18 +30,27 @@ gguf: install
 quickstart: install
 	$(BIN)/mwalimu quickstart
 
-# One process more than there are cores: a test that waits leaves its core to another. They start
-# hundreds of others, of which each would compile what is imported if none might keep it.
-test: WORKERS = $(shell $(BIN)/python -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
-test: check
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# Types are checked while the tests run: one core would have nothing to do.
+test: lint
+	@$(MAKE) --no-print-directory -j2 types pytest
 
-check: install
+check: lint types
+
+lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# All spell paths from here, so that the first one's cache serves the others.
+types: install
 	$(BIN)/mypy
 	MYPYPATH=src:. $(BIN)/mypy -p recipes -p docs._tools --explicit-package-bases --exclude recipes/customer-service
-	cd recipes/customer-service && MYPYPATH=../../src:../.. $(abspath $(BIN))/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/customer-service *.py
+	MYPYPATH=src:.:recipes/customer-service $(BIN)/mypy --explicit-package-bases recipes/customer-service/*.py
+
+# One process more than there are cores: a test that waits leaves its core to another. They start
+# hundreds of others, of which each would compile what is imported if none might keep it.
+pytest: WORKERS = $(shell $(BIN)/python -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
+pytest: install
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # The documentation as static files in build/site; a broken link or a page without a place is an error.
 docs: install $(VENV)/.docs
