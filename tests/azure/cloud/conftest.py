@@ -16,7 +16,7 @@ from tests.azure.cloud.fake_azure import (
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick() -> Iterator[None]:
+def unwarned() -> Iterator[None]:
     """The SDK reads its whole stack at each of its objects, for a warning that is not shown.
 
     Among as many modules as the tests have that is most of its time.
