@@ -7,6 +7,7 @@ mask says. So rows of one batch need not be equally long, and nothing is copied 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from mwalimu.runtimes.recomputing import limit_in
 FIRST = 256
 """Positions that a cache has room for at first; it doubles where they do not suffice."""
 PIECE = 128
-"""Ids of a prompt that are read in one pass. Attention has a score for each of them and all before,
-so memory does not grow with the square of a prompt; nor is all of what causality hides made."""
+"""Ids of a prompt that are read in one pass, at most. Attention has a score for each of them and
+all before, so memory does not grow with the square of a prompt; nor is all made that causality
+hides."""
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -126,13 +128,13 @@ class OnnxDecoder:
             self._bound.clear()
 
     def _read(self, slot: int) -> Logits:
-        """The slot's whole sequence, in pieces; all with the rotary frequencies of its length."""
+        """The slot's sequence in even pieces, all with the rotary frequencies of its length."""
         row, text = self._order.index(slot), self._texts[slot]
         limit = self._limit or 0
         least = limit + 1 if limit and len(text) > limit else 0
-        for first in range(0, len(text), PIECE):
-            ids = np.array([text[first : first + PIECE]], np.int64)
-            stop = first + ids.size
+        stop = 0
+        for piece in np.array_split(np.array(text, np.int64), math.ceil(len(text) / PIECE)):
+            ids, stop = piece[np.newaxis], stop + len(piece)
             mask = np.zeros((1, max(stop, least)), np.int64)
             mask[:, :stop] = 1
             self._session.run_with_iobinding(self._binding(slice(row, row + 1), ids, mask))
