@@ -32,7 +32,10 @@ FUNCTIONS = {
 """Of `os`, by the name of the call."""
 METHODS = {"connect": ("connect",), "accept": ("accept",), "send": ("send",), "recv": ("recv",)}
 """Of a socket: what an event loop of Python calls."""
-ELSEWHERE = ("/dev", "/proc", "/sys", "pipe:", "socket:", "anon_inode:")
+ELSEWHERE = (
+    *("/dev/null", "/dev/pts", "/dev/tty", "/dev/urandom", "/proc", "/sys"),
+    *("pipe:", "socket:", "anon_inode:"),
+)  # not all of /dev: a test's folder may lie in /dev/shm
 
 
 @dataclass
