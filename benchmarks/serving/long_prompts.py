@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from engines import peak
 
 from mwalimu.config import TargetConfig
 from mwalimu.runtimes import onnx_decoder
 
+T = TypeVar("T")
 WHOLE = sys.maxsize
 Reading = tuple[float, float]
-"""Processor seconds, MiB."""
+"""Processor seconds, MB."""
 
 
 def main() -> None:
@@ -35,16 +39,12 @@ def main() -> None:
         folder = given.folder
         if not (folder / "export.json").exists():
             folder = Path(scratch, "onnx-int4")
-            export = multiprocessing.get_context("spawn").Process(
-                target=_export, args=(given.folder, folder)
-            )
-            export.start()
-            export.join()
+            _apart(_export, given.folder, folder)
         for length in given.lengths:
             found: dict[int, list[Reading]] = {WHOLE: [], onnx_decoder.PIECE: []}
             for _ in range(given.rounds):
                 for piece, readings in found.items():
-                    readings.append(_apart(folder, length, piece))
+                    readings.append(_apart(_read, folder, length, piece))
             print(f"{length} ids:", "; ".join(_said(*one) for one in found.items()), flush=True)
 
 
@@ -54,28 +54,25 @@ def _export(student: Path, folder: Path) -> None:
     make(student, folder, TargetConfig(to="onnx", precision="int4"))
 
 
-def _apart(folder: Path, length: int, piece: int) -> Reading:
+def _apart(work: Callable[..., T], *given: Any) -> T:
+    """Done in a process of its own, whose peak is of this alone; raises what it raises."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_read, (folder, length, piece))
+        return pool.apply(work, given)
 
 
 def _read(folder: Path, length: int, piece: int) -> Reading:
     onnx_decoder.PIECE = piece
     decoder = onnx_decoder.load(folder, slots=1, threads=1)
-    loaded = _peak_mib()
+    loaded = peak()
     began = time.process_time()
     decoder.prefill(0, [5 + i % 50 for i in range(length)])
-    return time.process_time() - began, _peak_mib() - loaded
-
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return time.process_time() - began, peak() - loaded
 
 
 def _said(piece: int, readings: list[Reading]) -> str:
     seconds, memory = (median(column) for column in zip(*readings, strict=True))
     how = "whole" if piece == WHOLE else f"in pieces of {piece}"
-    return f"{how} {seconds:.3f} s, {memory:.0f} MiB more"
+    return f"{how} {seconds:.3f} s, {memory:.0f} MB more"
 
 
 if __name__ == "__main__":
